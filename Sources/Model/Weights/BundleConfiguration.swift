@@ -1,0 +1,188 @@
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// `config.json` of a model bundle. MODEL.md of this module documents every key.
+package struct BundleConfiguration: Codable, Sendable, Equatable {
+    package static let format = "uhan-bundle"
+    package static let formatVersion = 1
+
+    package enum Gate: String, Codable, Sendable {
+        /// 1 / (1 + exp(-x)), as in PyTorch.
+        case logistic
+        /// clip(0.2 x + 0.5, 0, 1), as in old Keras.
+        case hardSigmoid = "hard_sigmoid"
+    }
+
+    package struct Image: Codable, Sendable, Equatable {
+        /// The square that every picture is stretched to, in pixels; a multiple of 32.
+        package var side: Int
+        package var normalization: Normalization
+    }
+
+    package struct Backbone: Codable, Sendable, Equatable {
+        package var architecture: String
+        /// Output channels of each convolution, block by block; a 2x2 max-pool ends a block.
+        package var blocks: [[Int]]
+        /// Relative to the bundle's folder; bundles may share one file.
+        package var file: String
+        package var sha256: String
+        /// False for seeded weights: whatever shows a score made with them must say so.
+        package var trained: Bool
+        package var origin: String
+    }
+
+    package struct Head: Codable, Sendable, Equatable {
+        package var file: String
+        package var sha256: String
+        package var trained: Bool
+    }
+
+    package struct Vocabulary: Codable, Sendable, Equatable {
+        package var file: String
+        package var sha256: String
+        package var count: Int
+    }
+
+    package struct Users: Codable, Sendable, Equatable {
+        package var file: String
+        package var sha256: String
+        package var ids: String
+        package var ids_sha256: String
+        package var count: Int
+    }
+
+    package struct Target: Codable, Sendable, Equatable {
+        /// Posts younger than this count as this old, in days.
+        package var minimum_days: Double
+        /// Mean of 2^residual on validation data: expected views a day = 2^(score - 1) times it.
+        package var smearing: Double?
+    }
+
+    package var format: String
+    package var format_version: Int
+    package var name: String
+    /// d of the paper: width of words, users and attention.
+    package var dimension: Int
+    /// Widths of the two hidden dense layers.
+    package var dense: [Int]
+    package var maximum_words: Int
+    package var lstm_gate: Gate
+    package var image: Image
+    package var backbone: Backbone
+    package var head: Head
+    package var vocabulary: Vocabulary
+    package var users: Users
+    package var target: Target
+
+    /// Rows and columns of the attention over the image.
+    package var grid: Int { image.side >> backbone.blocks.count }
+    /// L of the paper.
+    package var regions: Int { grid * grid }
+    /// Channels of the backbone's features.
+    package var channels: Int { backbone.blocks.last?.last ?? 0 }
+
+    package static func load(_ file: MappedFile) throws(ModelError) -> BundleConfiguration {
+        guard file.bytes.count <= 1 << 20 else {
+            throw .malformed(path: file.path, reason: "larger than 1 MiB")
+        }
+        let configuration: BundleConfiguration
+        do {
+            configuration = try JSONDecoder().decode(
+                BundleConfiguration.self, from: Data(file.bytes))
+        } catch {
+            throw .malformed(path: file.path, reason: Self.explain(error))
+        }
+        try configuration.check(path: file.path)
+        return configuration
+    }
+
+    /// Bounds that keep every later size computation inside reason.
+    private func check(path: String) throws(ModelError) {
+        func require(_ holds: Bool, _ reason: String) throws(ModelError) {
+            guard holds else { throw .unsupported(path: path, reason: reason) }
+        }
+        try require(format == Self.format, "format is '\(format)', expected '\(Self.format)'")
+        try require(
+            format_version == Self.formatVersion,
+            "format_version is \(format_version); this program reads \(Self.formatVersion)")
+        try require(
+            backbone.architecture == "vgg16",
+            "backbone.architecture is '\(backbone.architecture)', expected 'vgg16'")
+        try require((1...4096).contains(dimension), "dimension \(dimension) is not in 1...4096")
+        try require(
+            dense.count == 2 && dense.allSatisfy { (1...8192).contains($0) },
+            "dense must be two widths in 1...8192")
+        try require(
+            (1...50).contains(maximum_words), "maximum_words \(maximum_words) is not in 1...50")
+        try require(
+            (1...8).contains(backbone.blocks.count)
+                && backbone.blocks.allSatisfy { block in
+                    (1...8).contains(block.count)
+                        && block.allSatisfy { (1...1024).contains($0) }
+                },
+            "backbone.blocks must be 1 to 8 blocks of 1 to 8 widths in 1...1024")
+        try require(
+            (1...1024).contains(image.side) && grid >= 1
+                && image.side % (1 << backbone.blocks.count) == 0,
+            "image.side \(image.side) must be at most 1024 and divisible by 2 once per block")
+        try require(
+            (0...10_000_000).contains(vocabulary.count), "vocabulary.count is out of range")
+        try require((0...10_000_000).contains(users.count), "users.count is out of range")
+        try require(
+            target.minimum_days.isFinite && target.minimum_days > 0,
+            "target.minimum_days must be above 0")
+        try require(
+            target.smearing.map { $0.isFinite && $0 > 0 } ?? true,
+            "target.smearing must be above 0, or null")
+    }
+
+    private static func explain(_ error: any Error) -> String {
+        guard let error = error as? DecodingError else { return "not JSON" }
+        func path(_ context: DecodingError.Context) -> String {
+            context.codingPath.map(\.stringValue).joined(separator: ".")
+        }
+        switch error {
+        case .keyNotFound(let key, let context):
+            let parent = path(context)
+            return "key '\(parent.isEmpty ? "" : parent + ".")\(key.stringValue)' is missing"
+        case .typeMismatch(let type, let context):
+            return "'\(path(context))' should be \(type)"
+        case .valueNotFound(let type, let context):
+            return "'\(path(context))' is null, should be \(type)"
+        case .dataCorrupted(let context):
+            let at = path(context)
+            return at.isEmpty ? "not JSON" : "'\(at)': \(context.debugDescription)"
+        @unknown default:
+            return "not a bundle's config.json"
+        }
+    }
+}
+
+/// How bytes become the numbers the backbone was trained on; it belongs to the weights.
+package enum Normalization: String, Codable, Sendable, CaseIterable {
+    /// RGB in [0, 1], minus mean (0.485, 0.456, 0.406), over deviation (0.229, 0.224, 0.225).
+    case torchvision
+    /// BGR in 0...255, minus (103.939, 116.779, 123.68).
+    case caffe
+    /// RGB in 0...255 as it is.
+    case raw
+
+    /// out = byte * scale + shift, in the channel order of the weights.
+    package var scale: (Float, Float, Float) {
+        switch self {
+        case .torchvision: (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225))
+        case .caffe, .raw: (1, 1, 1)
+        }
+    }
+    package var shift: (Float, Float, Float) {
+        switch self {
+        case .torchvision: (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)
+        case .caffe: (-103.939, -116.779, -123.68)
+        case .raw: (0, 0, 0)
+        }
+    }
+    package var readsBGR: Bool { self == .caffe }
+}

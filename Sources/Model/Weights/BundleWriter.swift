@@ -1,0 +1,52 @@
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// Writes a bundle's files, remembering each one's checksum for config.json, which comes last: a
+/// folder with a config.json is whole.
+package struct BundleWriter {
+    package let folder: String
+
+    /// - Throws: where the folder cannot be made, or already holds a bundle.
+    package init(folder: String) throws(ModelError) {
+        self.folder = folder
+        do {
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true)
+        } catch {
+            throw .invalid("cannot make the folder \(folder): \(error)")
+        }
+        guard !FileManager.default.fileExists(atPath: "\(folder)/config.json") else {
+            throw .invalid("\(folder) already holds a model bundle; choose another folder")
+        }
+    }
+
+    /// - Returns: the SHA-256 of what was written.
+    package func write(_ bytes: [UInt8], to name: String) throws(ModelError) -> String {
+        do {
+            try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"), options: .atomic)
+        } catch {
+            throw .invalid("cannot write \(folder)/\(name): \(error)")
+        }
+        return sha256Hex(bytes)
+    }
+
+    package func write(lines: [String], to name: String) throws(ModelError) -> String {
+        try write(Array(lines.map { $0 + "\n" }.joined().utf8), to: name)
+    }
+
+    package func write(configuration: BundleConfiguration) throws(ModelError) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        do {
+            let json = try encoder.encode(configuration)
+            _ = try write(Array(json) + [UInt8(ascii: "\n")], to: "config.json")
+        } catch let error as ModelError {
+            throw error
+        } catch {
+            throw .invalid("cannot write config.json: \(error)")
+        }
+    }
+}

@@ -1,0 +1,109 @@
+/// A model on disk, loaded and checked: `config.json`, weights, vocabulary, users.
+///
+/// Every file is compared with the SHA-256 that config.json names, every tensor with its expected
+/// shape and type, every value must be finite. MODEL.md of this module documents the format.
+package final class ModelBundle: Sendable {
+    package let folder: String
+    package let configuration: BundleConfiguration
+    /// `name@` and 12 hex digits of config.json's SHA-256: it names every weight, since the
+    /// configuration holds the checksums of all files.
+    package let version: String
+    package let vocabulary: Vocabulary
+    package let users: UserTable
+    package let head: Head
+    private let backboneFile: Safetensors
+
+    /// True where any weight is seeded and not trained: scores mean nothing, and must say so.
+    package var isUntrained: Bool {
+        !configuration.backbone.trained || !configuration.head.trained
+    }
+
+    package init(folder: String) throws(ModelError) {
+        self.folder = folder
+        let file = try MappedFile(path: "\(folder)/config.json")
+        configuration = try BundleConfiguration.load(file)
+        version = "\(configuration.name)@\(file.sha256().prefix(12))"
+
+        func open(_ name: String, _ sha256: String) throws(ModelError) -> MappedFile {
+            let file = try MappedFile(path: name.hasPrefix("/") ? name : "\(folder)/\(name)")
+            try file.requireChecksum(sha256)
+            return file
+        }
+        let words = try open(configuration.vocabulary.file, configuration.vocabulary.sha256)
+        vocabulary = try Vocabulary(file: words)
+        guard vocabulary.count == configuration.vocabulary.count else {
+            throw .count(
+                what: "words", path: words.path, expected: configuration.vocabulary.count,
+                found: vocabulary.count)
+        }
+        users = try UserTable(
+            ids: open(configuration.users.ids, configuration.users.ids_sha256),
+            vectors: Safetensors(
+                file: open(configuration.users.file, configuration.users.sha256)),
+            count: configuration.users.count, dimension: configuration.dimension)
+        head = try Head(
+            weights: Safetensors(
+                file: open(configuration.head.file, configuration.head.sha256)),
+            configuration: configuration)
+        backboneFile = try Safetensors(
+            file: open(configuration.backbone.file, configuration.backbone.sha256))
+    }
+
+    /// The head's weights as they lie on disk, for the readable reference.
+    package func referenceHead() throws(ModelError) -> ReferenceHead {
+        ReferenceHead(
+            weights: try Safetensors(path: "\(folder)/\(configuration.head.file)"),
+            configuration: configuration)
+    }
+
+    /// A backbone with scratch memory of its own; `workers` run its loops.
+    package func makeBackbone(workers: Workers) throws(ModelError) -> VGG16 {
+        try VGG16(
+            weights: backboneFile, blocks: configuration.backbone.blocks,
+            side: configuration.image.side, normalization: configuration.image.normalization,
+            workers: workers)
+    }
+}
+
+/// The users of a bundle: ids, a vector each, and the vector of a user never seen.
+package struct UserTable: Sendable {
+    private let rows: [CodePoints: Int]
+    private let vectors: Tensor?
+    private let unknown: Tensor
+    package let ids: [String]
+    package var count: Int { ids.count }
+
+    init(
+        ids file: MappedFile, vectors: Safetensors, count: Int, dimension: Int
+    ) throws(ModelError) {
+        ids = try lines(of: file)
+        guard ids.count == count else {
+            throw .count(what: "user ids", path: file.path, expected: count, found: ids.count)
+        }
+        var rows: [CodePoints: Int] = [:]
+        rows.reserveCapacity(count)
+        for (row, id) in ids.enumerated()
+        where rows.updateValue(row, forKey: CodePoints(id)) != nil {
+            throw .malformed(path: file.path, reason: "user '\(id)' stands there twice")
+        }
+        self.rows = rows
+        self.vectors = count > 0 ? try vectors.tensor("user", shape: [count, dimension]) : nil
+        unknown = try vectors.tensor("unknown", shape: [dimension])
+    }
+
+    /// The user's vector; nil for a user the bundle does not know.
+    package func vector(of id: String) -> [Float]? {
+        guard let row = rows[CodePoints(id)], let vectors else { return nil }
+        return Array(vectors.row(row))
+    }
+
+    /// Where a user never seen starts.
+    package var unknownVector: [Float] { Array(unknown.values) }
+}
+
+/// The lines of a UTF-8 text file; the last line may or may not end in a newline.
+private func lines(of file: MappedFile) throws(ModelError) -> [String] {
+    var lines = try file.text().split(separator: "\n", omittingEmptySubsequences: false)
+    if lines.last?.isEmpty == true { lines.removeLast() }
+    return lines.map(String.init)
+}

@@ -1,0 +1,88 @@
+import Model
+import Testing
+
+/// The fast head and the readable one against PyTorch, step by step and as a whole.
+struct HeadTests {
+    @Test func thereAreGoldenCases() {
+        #expect(ModelGolden.cases.count >= 12)
+    }
+
+    @Test(arguments: ModelGolden.cases)
+    func wholeNetworkAgreesWithPyTorch(_ golden: ModelGolden.Case) throws {
+        let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden.bundle)")
+        let backbone = try bundle.makeBackbone(workers: Workers(count: 2))
+
+        let text = bundle.vocabulary.encode(
+            title: golden.title, tags: golden.alltags, description: golden.description,
+            maximumWords: bundle.configuration.maximum_words)
+        #expect(text.words == golden.words)
+        #expect(text.ids == golden.ids)
+
+        let features = try golden.image.map { backbone.features(try ModelGolden.pixels($0)) }
+        if let features {
+            let expected = try #require(try ModelGolden.step("F", of: golden))
+            #expect(relativeError(features, expected) < 2e-5)
+        }
+
+        let head = bundle.head
+        let encoding = head.encode(features: features, wordIDs: text.ids)
+        #expect((encoding.text == nil) == golden.ids.isEmpty)
+        if let states = encoding.text?.states {
+            #expect(relativeError(states.values, try #require(try ModelGolden.step("H", of: golden))) < 1e-5)
+        }
+        if let states = encoding.image?.states {
+            #expect(relativeError(states.values, try #require(try ModelGolden.step("V", of: golden))) < 1e-5)
+        }
+
+        let user = bundle.users.vector(of: golden.uid) ?? bundle.users.unknownVector
+        let prediction = head.predict(encoding, user: head.project(user: user))
+        #expect(largestDifference(prediction.words, try ModelGolden.step("alpha", of: golden) ?? []) < 1e-5)
+        #expect(largestDifference(prediction.regions, try ModelGolden.step("beta", of: golden) ?? []) < 1e-5)
+        let gamma = [prediction.modalities.text, prediction.modalities.image]
+        #expect(largestDifference(gamma, try #require(try ModelGolden.step("gamma", of: golden))) < 1e-5)
+        #expect(abs(Double(prediction.score) - golden.score) < 1e-5 * max(1, abs(golden.score)))
+    }
+
+    /// The specification in float64 reproduces PyTorch to rounding of the stored features.
+    @Test(arguments: ModelGolden.cases)
+    func readableHeadAgreesWithPyTorch(_ golden: ModelGolden.Case) throws {
+        let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden.bundle)")
+        let user = bundle.users.vector(of: golden.uid) ?? bundle.users.unknownVector
+        let result = try bundle.referenceHead().score(
+            features: try ModelGolden.step("F", of: golden), wordIDs: golden.ids,
+            user: user.map(Double.init))
+        #expect(abs(result.score - golden.score) < 1e-6 * max(1, abs(golden.score)))
+        for (weights, step) in [(result.words, "alpha"), (result.regions, "beta")] {
+            let expected = try ModelGolden.step(step, of: golden) ?? []
+            #expect(weights.count == expected.count)
+            #expect(zip(weights, expected).allSatisfy { abs($0 - $1) < 1e-6 })
+        }
+    }
+
+    /// An absent modality must not act like a zero one: tanh(0) = 0 would switch attention off.
+    @Test func attentionStaysUnevenWithoutTheOtherModality() throws {
+        let golden = try #require(
+            ModelGolden.cases.first { $0.image == nil && $0.ids.count > 5 })
+        let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden.bundle)")
+        let encoding = bundle.head.encode(features: nil, wordIDs: golden.ids)
+        let user = bundle.head.project(user: bundle.users.unknownVector)
+        let weights = bundle.head.predict(encoding, user: user).words
+        let flat = 1 / Float(weights.count)
+        #expect(weights.contains { abs($0 - flat) > flat / 4 })
+    }
+
+    @Test func scoringAgainGivesTheSameBits() throws {
+        let golden = try #require(ModelGolden.cases.first { $0.image != nil && !$0.ids.isEmpty })
+        let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden.bundle)")
+        let pixels = try ModelGolden.pixels(try #require(golden.image))
+        let predictions = try [1, 2, 3].map { threads in
+            let features = try bundle.makeBackbone(workers: Workers(count: threads))
+                .features(pixels)
+            let encoding = bundle.head.encode(features: features, wordIDs: golden.ids)
+            return bundle.head.predict(
+                encoding, user: bundle.head.project(user: bundle.users.unknownVector))
+        }
+        #expect(predictions[0] == predictions[1])
+        #expect(predictions[0] == predictions[2])
+    }
+}
