@@ -147,7 +147,9 @@ def pixels_of(path: Path, side: int) -> np.ndarray:
         orientation = image.getexif().get(EXIF_ORIENTATION)
         # Lets libjpeg decode at 1/8, 1/4 or 1/2: the smallest that still covers side x side.
         image.draft("RGB", (side, side))
-        resized = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+        # Two calls fix the order of the passes, columns last: in one call it is Pillow's choice.
+        rgb = image.convert("RGB").resize((side, image.height), Image.Resampling.BILINEAR)
+        resized = rgb.resize((side, side), Image.Resampling.BILINEAR)
     if orientation in TRANSPOSE:
         resized = resized.transpose(TRANSPOSE[orientation])
     return np.asarray(resized)

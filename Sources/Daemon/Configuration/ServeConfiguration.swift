@@ -1,0 +1,138 @@
+import Logging
+import Pipeline
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// Everything that `uhan serve` can be told, with its defaults.
+///
+/// `load` reads it; `keys` lists the settings with their names, ranges and meaning.
+package struct ServeConfiguration: Hashable, Sendable {
+    package struct Topics: Hashable, Sendable {
+        package var posts = "posts"
+        package var scores = "scores"
+        package var deadLetters = "dead-letters"
+    }
+
+    package struct Kafka: Hashable, Sendable {
+        /// host:port, comma-separated.
+        package var bootstrap = ""
+        package var groupID = "uhan"
+        /// Default: the host's name.
+        package var groupInstanceID: String
+        /// Default: group id and instance id, joined by "-".
+        package var transactionalID = ""
+        package var properties = KafkaProperties()
+    }
+
+    /// A batch of posts is scored and published in one transaction; the first bound reached ends
+    /// it.
+    package struct Batch: Hashable, Sendable {
+        package var maximumPosts = 16
+        package var maximumBytes = 32 << 20
+        package var intervalMilliseconds = 1_000
+    }
+
+    /// Reading pauses at the high mark and goes on at the low one.
+    package struct InFlight: Hashable, Sendable {
+        package var highPosts = 64
+        package var lowPosts = 32
+        package var highBytes = 128 << 20
+        package var lowBytes = 64 << 20
+    }
+
+    /// For one post, all its tries together.
+    package struct Retry: Hashable, Sendable {
+        package var budgetMilliseconds = 30_000
+        package var initialBackoffMilliseconds = 200
+        package var maximumBackoffMilliseconds = 5_000
+    }
+
+    package struct Images: Hashable, Sendable {
+        /// What becomes of a post whose image cannot be had or decoded.
+        package enum Unusable: String, CaseIterable, Sendable {
+            case deadLetter = "dead_letter"
+            case scoreWithout = "score_without"
+        }
+        package var fetching = FetchPolicy()
+        /// Width times height, as said by the image's header.
+        package var maximumPixels = 64 << 20
+        package var unusable = Unusable.deadLetter
+    }
+
+    package struct Shutdown: Hashable, Sendable {
+        package var budgetMilliseconds = 8_000
+    }
+
+    package struct Log: Hashable, Sendable {
+        package enum Format: String, CaseIterable, Sendable {
+            case json, text
+        }
+        package var level = Logger.Level.info
+        package var format = Format.json
+
+        package init(level: Logger.Level = .info, format: Format = .json) {
+            self.level = level
+            self.format = format
+        }
+    }
+
+    /// Folder of the model bundle.
+    package var model = ""
+    /// Default: as many as the machine has cores.
+    package var threads: Int
+    package var delivery = Delivery.exactlyOnce
+    package var topics = Topics()
+    package var kafka: Kafka
+    package var batch = Batch()
+    package var inFlight = InFlight()
+    package var retry = Retry()
+    package var images = Images()
+    package var shutdown = Shutdown()
+    package var log = Log()
+
+    /// The defaults on a machine with this host name and number of cores.
+    package init(hostName: String, coreCount: Int) {
+        kafka = Kafka(groupInstanceID: hostName)
+        threads = coreCount
+    }
+
+    /// The defaults on this machine.
+    package init() {
+        let process = ProcessInfo.processInfo
+        self.init(hostName: process.hostName, coreCount: process.activeProcessorCount)
+    }
+}
+
+/// librdkafka's own settings, passed through as they are. Never prints a secret, whoever prints it.
+package struct KafkaProperties: Hashable, Sendable, CustomStringConvertible,
+    CustomDebugStringConvertible, CustomReflectable
+{
+    package var values: [String: String]
+
+    package init(_ values: [String: String] = [:]) {
+        self.values = values
+    }
+
+    /// What replaces a secret wherever it would be shown.
+    package static let hidden = "<hidden>"
+
+    package static func isSecret(_ name: String) -> Bool {
+        ["password", "secret", "key.pem", "keystore", "oauthbearer.config", "jaas", "token"]
+            .contains { name.lowercased().contains($0) }
+    }
+
+    /// The values with every secret replaced.
+    package var shown: [String: String] {
+        values.reduce(into: [:]) { $0[$1.key] = Self.isSecret($1.key) ? Self.hidden : $1.value }
+    }
+
+    package var description: String {
+        shown.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+    }
+    package var debugDescription: String { description }
+    package var customMirror: Mirror { Mirror(self, children: ["values": shown]) }
+}

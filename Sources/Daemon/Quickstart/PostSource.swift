@@ -1,0 +1,121 @@
+import Model
+import Pipeline
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// Where quickstart's posts come from.
+enum PostSource: Sendable {
+    /// Pictures that the project draws, each sent inline; they never end.
+    case scenes
+    /// A folder of real ones, each sent by reference.
+    case folder(FolderPosts)
+
+    private static let sceneWidth = 960
+    private static let sceneHeight = 640
+    private static let sceneUsers: UInt64 = 20
+
+    /// A post to publish: the record's key and value.
+    struct Outgoing {
+        let key: [UInt8]
+        let value: [UInt8]
+    }
+
+    /// Post number `index`; nil where there are no more.
+    func post(_ index: Int, limit: Int?) throws -> Outgoing? {
+        if let limit, index >= limit { return nil }
+        switch self {
+        case .scenes:
+            let scene = SampleScene(seed: UInt64(index))
+            let picture = scene.render(width: Self.sceneWidth, height: Self.sceneHeight)
+            var generator = SplitMix64(seed: UInt64(index))
+            // Sixteen of the twenty are known to the model.
+            let user = "user-\(1 + generator.next() % Self.sceneUsers)"
+            return try Outgoing(
+                PostJSON(
+                    uid: user, pid: "scene-\(index)", title: scene.title,
+                    alltags: scene.tags.joined(separator: " "),
+                    image_base64: Data(JPEG.encode(picture, quality: 85)).base64EncodedString()))
+        case .folder(let folder):
+            guard limit != nil || index < folder.posts.count else { return nil }
+            let post = folder.posts[index % folder.posts.count]
+            return try Outgoing(
+                PostJSON(
+                    uid: post.uid, pid: post.pid, title: post.title, alltags: post.tags,
+                    description: post.description.isEmpty ? nil : post.description,
+                    image_url: folder.imageURL(of: post)))
+        }
+    }
+}
+
+/// The fields of a post event that quickstart fills in.
+private struct PostJSON: Encodable {
+    var uid: String
+    var pid: String
+    var title: String
+    var alltags: String
+    var description: String?
+    var image_url: String?
+    var image_base64: String?
+}
+
+extension PostSource.Outgoing {
+    fileprivate init(_ post: PostJSON) throws {
+        key = Array(post.uid.utf8)
+        value = Array(try JSONEncoder().encode(post))
+    }
+}
+
+/// A folder with `posts.jsonl` and images.
+struct FolderPosts: Sendable {
+    enum Failure: Error, CustomStringConvertible {
+        case line(path: String, number: Int, EventError)
+        case empty(path: String)
+
+        var description: String {
+            switch self {
+            case .line(let path, let number, let error): "\(path), line \(number): \(error)"
+            case .empty(let path): "\(path) holds no posts"
+            }
+        }
+    }
+
+    let folder: String
+    let posts: [PostEvent]
+
+    init(folder: String) throws {
+        let file = try MappedFile(path: "\(folder)/posts.jsonl")
+        let path = try file.absolutePath()
+        self.folder = String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex))
+        var posts: [PostEvent] = []
+        for (index, line) in file.bytes.split(separator: UInt8(ascii: "\n")).enumerated() {
+            do throws(EventError) {
+                posts.append(try PostEvent(parsing: Array(line), from: .file))
+            } catch {
+                throw Failure.line(path: path, number: index + 1, error)
+            }
+        }
+        guard !posts.isEmpty else { throw Failure.empty(path: path) }
+        self.posts = posts
+    }
+
+    var words: [String] {
+        let words = posts.flatMap { Tokenizer.words("\($0.title) \($0.tags) \($0.description)") }
+        return Set(words.map(CodePoints.init)).map(\.string).sorted()
+    }
+
+    var users: [String] {
+        Set(posts.map { CodePoints($0.uid) }).map(\.string).sorted()
+    }
+
+    func imageURL(of post: PostEvent) -> String? {
+        switch post.image {
+        case .relativePath(let path): URL(filePath: "\(folder)/\(path)").absoluteString
+        case .url(let url): url
+        case .inline, nil: nil
+        }
+    }
+}

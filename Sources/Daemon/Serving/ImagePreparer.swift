@@ -1,0 +1,117 @@
+import Model
+import Pipeline
+import Synchronization
+
+/// Fetches and decodes images beside the scoring: one task a post, a few threads for decoding.
+///
+/// The number of tasks is bounded by `ScorePathConfiguration.maximumPreparedPosts`.
+final class ImagePreparer: Sendable {
+    private let fetcher: ImageFetcher
+    private let side: Int
+    private let limits: ImageLimits
+    private let unusable: ServeConfiguration.Images.Unusable
+    private let clock: Clock
+    private let decoding: BlockingCalls
+    private let tasks = Mutex<[Ticket: Task<Void, Never>]>([:])
+
+    init(
+        fetcher: ImageFetcher, side: Int, limits: ImageLimits, unusable: ServeConfiguration.Images.Unusable,
+        clock: Clock, decodingThreads: Int
+    ) {
+        self.fetcher = fetcher
+        self.side = side
+        self.limits = limits
+        self.unusable = unusable
+        self.clock = clock
+        decoding = BlockingCalls(threadCount: decodingThreads)
+    }
+
+    /// Answers exactly once, by `deadline` (uptime).
+    func prepare(
+        _ ticket: Ticket, _ post: PostEvent, deadline: Milliseconds,
+        answer: @escaping @Sendable (Result<PreparedImage<Pixels>, PreparationFailure>) -> Void
+    ) {
+        // The lock keeps the task from removing itself before it stands in the table.
+        tasks.withLock { tasks in
+            tasks[ticket] = Task {
+                let result = await self.prepare(post, deadline: deadline)
+                self.tasks.withLock { $0[ticket] = nil }
+                answer(result)
+            }
+        }
+    }
+
+    func cancel(_ ticket: Ticket) {
+        tasks.withLock { $0[ticket] }?.cancel()
+    }
+
+    func shutdown() async {
+        for task in tasks.withLock({ Array($0.values) }) { task.cancel() }
+        decoding.shutdown()
+    }
+
+    private func prepare(
+        _ post: PostEvent, deadline: Milliseconds
+    ) async -> Result<PreparedImage<Pixels>, PreparationFailure> {
+        do {
+            let start = clock.now.uptime
+            let bytes = try await fetch(post, deadline: deadline)
+            let arrived = clock.now.uptime
+            let pixels = try await decode(bytes)
+            return .success(
+                PreparedImage(
+                    image: pixels, byteCount: pixels.rgb.count,
+                    fetchMilliseconds: Float(arrived - start),
+                    decodeMilliseconds: Float(clock.now.uptime - arrived)))
+        } catch .permanent where unusable == .scoreWithout {
+            return .success(PreparedImage(image: nil, byteCount: 0))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func fetch(
+        _ post: PostEvent, deadline: Milliseconds
+    ) async throws(PreparationFailure) -> [UInt8] {
+        switch post.image {
+        case .url(let url):
+            let expected = post.imageSHA256.map { hexadecimal($0) }
+            let remaining = max(1, deadline - clock.now.uptime)
+            do {
+                return try await fetcher.fetch(
+                    url, expectedSHA256: expected, timeoutMilliseconds: Int(remaining))
+            } catch {
+                switch error.reason {
+                case .unavailable: throw .transient(error.message)
+                case .refused: throw .permanent(.imageRefused, error.message)
+                case .checksumMismatch: throw .permanent(.imageChecksumMismatch, error.message)
+                }
+            }
+        case .inline(let bytes):
+            if let expected = post.imageSHA256, sha256Hex(bytes) != hexadecimal(expected) {
+                throw .permanent(
+                    .imageChecksumMismatch,
+                    "the image in the event has SHA-256 \(sha256Hex(bytes)), the event says "
+                        + hexadecimal(expected))
+            }
+            return bytes
+        case .relativePath(let path):
+            throw .permanent(.imageRefused, "the path '\(path)' means nothing on a topic")
+        case nil:
+            throw .permanent(.imageRefused, "the post has no image")
+        }
+    }
+
+    private func decode(_ bytes: [UInt8]) async throws(PreparationFailure) -> Pixels {
+        do {
+            let (side, limits) = (side, limits)
+            return try await decoding.run {
+                try JPEG.decodeSquare(bytes, side: side, limits: limits)
+            }
+        } catch let error as ImageError {
+            throw .permanent(.imageUndecodable, error.description)
+        } catch {
+            throw .transient("given up before it was decoded")
+        }
+    }
+}

@@ -1,0 +1,92 @@
+import Kafka
+import Logging
+import Pipeline
+
+/// What happened, as log lines: one method a happening, one place for their words.
+struct ReportLog: Sendable {
+    private let logger: Logger
+
+    init(_ logger: Logger) {
+        self.logger = logger
+    }
+
+    func record(_ report: ScoreLoop.Path.Report) {
+        switch report {
+        case .scored(let partition, let offset, let flags):
+            logger.debug(
+                "scored",
+                metadata: place(partition, offset).merging([
+                    "flags": .array(flags.map { .string($0.rawValue) })
+                ]) { $1 })
+        case .expired(let partition, let offset):
+            logger.info("expired before its turn came", metadata: place(partition, offset))
+        case .deadLettered(let partition, let offset, let reason, let text):
+            logger.warning(
+                "dead letter",
+                metadata: place(partition, offset).merging([
+                    "reason": "\(reason.rawValue)", "error": "\(text)",
+                ]) { $1 })
+        case .retryingImage(let partition, let offset, let attempt, let delay, let text):
+            logger.info(
+                "image not to be had, trying again",
+                metadata: place(partition, offset).merging([
+                    "attempt": "\(attempt)", "delay_ms": "\(delay)", "error": "\(text)",
+                ]) { $1 })
+        case .batchPublished(let records, let milliseconds):
+            logger.debug(
+                "batch published",
+                metadata: ["records": "\(records)", "milliseconds": "\(milliseconds)"])
+        case .stepRetried(let text):
+            logger.info("publishing, trying again", metadata: ["error": "\(text)"])
+        case .batchAborted(let text):
+            logger.warning("batch aborted, doing it again", metadata: ["error": "\(text)"])
+        case .producerLost(let text):
+            logger.error("producer lost, making a new one", metadata: ["error": "\(text)"])
+        case .givenUp(let records):
+            logger.info(
+                "records given up, for whoever has their partition next",
+                metadata: ["records": "\(records)"])
+        }
+    }
+
+    func record(_ change: Rebalance) {
+        switch change {
+        case .assigned(let partitions):
+            logger.info("partitions assigned", metadata: list(partitions))
+        case .revoked(let partitions):
+            logger.info("partitions revoked", metadata: list(partitions))
+        case .lost(let partitions):
+            logger.warning("partitions lost", metadata: list(partitions))
+        }
+    }
+
+    func couldNot(_ what: String, _ error: KafkaError) {
+        logger.warning("could not \(what) partitions", metadata: ["error": "\(error)"])
+    }
+
+    /// librdkafka's own lines; brokers that are away are among them.
+    func record(_ line: LogLine, client: String) {
+        let level: Logger.Level =
+            switch line.level {
+            case .emergency, .alert, .critical: .critical
+            case .error: .error
+            case .warning: .warning
+            case .notice, .info: .info
+            case .debug: .debug
+            }
+        var metadata: Logger.Metadata = ["client": "\(client)", "facility": "\(line.facility)"]
+        if let name = line.errorName { metadata["error"] = "\(name)" }
+        logger.log(level: level, "\(line.text)", metadata: metadata)
+    }
+
+    private func place(_ partition: Partition, _ offset: Int64) -> Logger.Metadata {
+        [
+            "topic": "\(partition.topic)", "partition": "\(partition.number)",
+            "offset": "\(offset)",
+        ]
+    }
+
+    private func list(_ partitions: [TopicPartition]) -> Logger.Metadata {
+        ["partitions": .array(partitions.map { "\($0)" })]
+    }
+}

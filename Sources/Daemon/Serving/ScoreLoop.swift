@@ -1,0 +1,176 @@
+import Kafka
+import Logging
+import Model
+import Pipeline
+
+/// The thread that polls Kafka and drives `ScorePath`: everything that touches the consumer or
+/// the producer happens here, one thing at a time.
+///
+///     poll ──record──▶ ScorePath ──effects──▶ prepare (tasks), score (thread), publish (here)
+///                          ▲                        │
+///                          └────── mailbox ◀────────┘
+final class ScoreLoop {
+    typealias Path = ScorePath<Pixels>
+    typealias Event = Path.Event
+
+    /// A score is asked for at most this long after its post is ready, should a wake-up be lost.
+    private static let pollMilliseconds = 50
+    private static let lagIntervalMilliseconds: Milliseconds = 1_000
+
+    private let topic: String
+    private let consumerConfiguration: ClientConfiguration
+    private let publisher: KafkaPublisher
+    private let preparer: ImagePreparer
+    private let scoring: ScoringThread
+    private let mailbox: Mailbox
+    private let clock: Clock
+    private let reports: ReportLog
+    private let status: StatusBoard
+
+    private var path: Path
+    private var stopReason: Path.StopReason?
+    /// Partitions whose revocation the path has not confirmed yet.
+    private var unconfirmed: Set<Partition> = []
+    private var lastLag: Milliseconds = 0
+
+    init(
+        configuration: ScorePathConfiguration, topic: String, consumer: ClientConfiguration,
+        publisher: KafkaPublisher, preparer: ImagePreparer, scoring: ScoringThread,
+        mailbox: Mailbox, clock: Clock, reports: ReportLog, status: StatusBoard
+    ) {
+        path = Path(configuration: configuration)
+        self.topic = topic
+        consumerConfiguration = consumer
+        self.publisher = publisher
+        self.preparer = preparer
+        self.scoring = scoring
+        self.mailbox = mailbox
+        self.clock = clock
+        self.reports = reports
+        self.status = status
+    }
+
+    /// Runs until the path has stopped.
+    /// - Throws: where the consumer can do no more (fenced, refused).
+    func run() throws -> Path.StopReason {
+        let consumer = try Consumer(configuration: consumerConfiguration) {
+            [unowned self] consumer, change in
+            self.rebalance(change, consumer)
+            return [:]
+        }
+        mailbox.onPost(consumer.makeWaker())
+        defer { mailbox.onPost(nil) }
+        try consumer.subscribe(topics: [topic])
+
+        handle(.start, consumer)
+        while stopReason == nil {
+            if let message = try consumer.poll(timeoutMilliseconds: Self.pollMilliseconds) {
+                handle(.record(Record(message)), consumer)
+            }
+            drainMailbox(consumer)
+            handle(.tick, consumer)
+            showStatus(consumer)
+        }
+        try consumer.close(timeoutMilliseconds: 2_000)
+        return stopReason ?? .clean
+    }
+
+    /// One event through the path, and everything that follows from it at once: effects are
+    /// executed in their order, answers of publish steps handed in before anything else.
+    private func handle(_ event: Event, _ consumer: Consumer) {
+        var events = [event]
+        while let event = events.popLast() {
+            for effect in path.handle(event, at: clock.now) {
+                if let answer = execute(effect, consumer) { events.append(answer) }
+            }
+        }
+    }
+
+    /// - Returns: the answer to a publish step, of which there is one at a time.
+    private func execute(_ effect: Path.Effect, _ consumer: Consumer) -> Event? {
+        switch effect {
+        case .prepare(let ticket, let post, _, let deadline):
+            preparer.prepare(ticket, post, deadline: deadline) { [mailbox] result in
+                mailbox.post(.prepared(ticket, result))
+            }
+        case .score(let ticket, let post, let image):
+            scoring.score(post, pixels: image) { [mailbox] result in
+                mailbox.post(.scored(ticket, result))
+            }
+        case .cancel(let ticket):
+            preparer.cancel(ticket)
+        case .publish(let step):
+            return .published(publisher.execute(step, consumer: consumer))
+        case .pause(let partitions):
+            attempt("pause") { () throws(KafkaError) in
+                try consumer.pause(partitions.map(TopicPartition.init))
+            }
+        case .resume(let partitions):
+            attempt("resume") { () throws(KafkaError) in
+                try consumer.resume(partitions.map(TopicPartition.init))
+            }
+        case .confirmRevoked(let partitions):
+            unconfirmed.subtract(partitions)
+        case .stopped(let reason):
+            stopReason = reason
+        case .report(let report):
+            reports.record(report)
+            status.record(report)
+        }
+        return nil
+    }
+
+    /// Inside the rebalance callback: returns when the path has let go of the partitions.
+    private func rebalance(_ change: Rebalance, _ consumer: Consumer) {
+        reports.record(change)
+        switch change {
+        case .assigned(let partitions):
+            handle(.assigned(partitions.map(Partition.init)), consumer)
+        case .revoked(let partitions), .lost(let partitions):
+            let partitions = partitions.map(Partition.init)
+            unconfirmed = Set(partitions)
+            if case .lost = change {
+                handle(.lost(partitions), consumer)
+            } else {
+                handle(.revoked(partitions), consumer)
+            }
+            // Bounded by the path: it confirms within `revokeBudgetMilliseconds`.
+            while !unconfirmed.isEmpty {
+                mailbox.wait(milliseconds: 5)
+                drainMailbox(consumer)
+                handle(.tick, consumer)
+            }
+        }
+    }
+
+    private func drainMailbox(_ consumer: Consumer) {
+        for event in mailbox.take() { handle(event, consumer) }
+    }
+
+    private func showStatus(_ consumer: Consumer) {
+        let now = clock.now.uptime
+        guard now - lastLag >= Self.lagIntervalMilliseconds else { return }
+        lastLag = now
+        status.show(load: path.load, lag: consumer.lag().values.reduce(0, +))
+    }
+
+    /// What can fail without harm: a pause or resume that did not take is asked for again by the
+    /// next mark, or ends with the assignment.
+    private func attempt(_ what: String, _ body: () throws(KafkaError) -> Void) {
+        do {
+            try body()
+        } catch {
+            reports.couldNot(what, error)
+        }
+    }
+}
+
+extension Record {
+    init(_ message: ConsumedMessage) {
+        self.init(
+            partition: Partition(message.topicPartition), offset: message.offset,
+            key: message.key, value: message.value,
+            headers: message.headers.map { RecordHeader(key: $0.name, value: $0.value) },
+            timestamp: message.timestampMilliseconds)
+    }
+}

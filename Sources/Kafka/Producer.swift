@@ -1,0 +1,240 @@
+import CRdkafka
+
+/// How the records of the current transaction, or since the last `flush`, have fared.
+package struct Deliveries: Sendable {
+    /// Acknowledged by the broker.
+    package var delivered = 0
+    /// Given up: too large, timed out, refused.
+    package var failed = 0
+    /// Thrown away by an abort or by `purge`.
+    package var purged = 0
+    package var firstFailure: KafkaError?
+}
+
+/// An idempotent producer, transactional if `transactional.id` is configured.
+///
+/// Not Sendable: it belongs to one thread. Every call that can block takes a timeout, and every
+/// error says what to do next (`KafkaError.Action`). Two rules of librdkafka to live by:
+///
+/// - A call that throws `.retry` must be made again with the same arguments until it answers
+///   something else; an interrupted `initTransactions`, `commit` or `abort` goes on in the
+///   background, and until it has been called to its end every other transactional call throws.
+/// - `.abort` is answered with `abort`, then the consumer is rewound and the work redone.
+///
+/// Dropping a producer throws away what it has not delivered. A transaction left open is aborted by
+/// the next instance's `initTransactions`, or by the broker after `transaction.timeout.ms`.
+package final class Producer {
+    private let handle: ClientHandle
+    package let isTransactional: Bool
+    /// Between a `begin` and the end of its `commit` or `abort`.
+    package private(set) var isInTransaction = false
+
+    /// Connects in the background.
+    package init(configuration: ClientConfiguration) throws(KafkaError) {
+        let properties = configuration.producerProperties()
+        isTransactional = properties["transactional.id", default: ""] != ""
+        handle = try ClientHandle(
+            RD_KAFKA_PRODUCER, properties: properties, log: configuration.log
+        ) { conf in
+            rd_kafka_conf_set_dr_msg_cb(conf) { client, message, _ in
+                guard let message, let context = CallbackContext.of(client) else { return }
+                context.deliveries.withLock { $0.count(message.pointee) }
+            }
+        }
+    }
+
+    deinit {
+        // Without this, destroying would wait for the deliveries still under way.
+        _ = rd_kafka_purge(
+            handle.pointer, Int32(RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT))
+    }
+
+    // MARK: - Transactions
+
+    /// Once per instance, first of all: aborts what an earlier instance with the same
+    /// `transactional.id` has left open, and fences that instance.
+    package func initTransactions(timeoutMilliseconds: Int) throws(KafkaError) {
+        try check(
+            rd_kafka_init_transactions(handle.pointer, Int32(clamping: timeoutMilliseconds)),
+            call: .initTransactions, doing: "initialize transactions")
+    }
+
+    package func begin() throws(KafkaError) {
+        handle.context.deliveries.withLock { $0 = Deliveries() }
+        try check(
+            rd_kafka_begin_transaction(handle.pointer), call: .begin, doing: "begin a transaction")
+        isInTransaction = true
+    }
+
+    /// Adds consumed offsets (the next record to read, not the last one done) to the transaction.
+    /// Blocks up to the timeout, at most `transaction.timeout.ms`; not resumable: a retry sends
+    /// the offsets again.
+    ///
+    /// - Parameter group: from `Consumer.groupMetadata`, taken just before.
+    package func sendOffsets(
+        _ offsets: [TopicPartition: Int64], group: GroupMetadata, timeoutMilliseconds: Int
+    ) throws(KafkaError) {
+        let list = TopicPartitionList(offsets)
+        try check(
+            rd_kafka_send_offsets_to_transaction(
+                handle.pointer, list.pointer, group.pointer, Int32(clamping: timeoutMilliseconds)),
+            call: .sendOffsets, doing: "send offsets to the transaction")
+    }
+
+    /// Waits for all deliveries, then commits. If a delivery failed it throws `.abort`, and
+    /// `deliveries.firstFailure` says why.
+    ///
+    /// On `.retry` the commit goes on in the background and must be called again: whether it
+    /// succeeded is not known before. Give it time, `transaction.timeout.ms` at best.
+    package func commit(timeoutMilliseconds: Int) throws(KafkaError) {
+        try check(
+            rd_kafka_commit_transaction(handle.pointer, Int32(clamping: timeoutMilliseconds)),
+            call: .commitTransaction, doing: "commit the transaction")
+        isInTransaction = false
+    }
+
+    /// Throws the transaction's records and offsets away. Throws `.retry` or `.fatal` only.
+    package func abort(timeoutMilliseconds: Int) throws(KafkaError) {
+        try check(
+            rd_kafka_abort_transaction(handle.pointer, Int32(clamping: timeoutMilliseconds)),
+            call: .abortTransaction, doing: "abort the transaction")
+        isInTransaction = false
+    }
+
+    // MARK: - Records
+
+    /// Queues a record; its bytes are copied. Does not block: a full queue throws `.retry`.
+    ///
+    /// What becomes of it is told by `commit` (in a transaction) or `flush`.
+    package func produce(_ record: ProducerRecord) throws(KafkaError) {
+        defer { poll() }
+        let headers = record.headers.isEmpty ? nil : Self.headers(record.headers)
+        let failure = record.topic.withCString { topic in
+            Self.withBytes(record.key) { key in
+                Self.withBytes(record.value) { value in
+                    var arguments: [rd_kafka_vu_t] = []
+                    arguments.reserveCapacity(7)
+                    func add(_ type: rd_kafka_vtype_t, _ set: (inout rd_kafka_vu_t) -> Void) {
+                        var argument = rd_kafka_vu_t()
+                        argument.vtype = type
+                        set(&argument)
+                        arguments.append(argument)
+                    }
+                    add(RD_KAFKA_VTYPE_TOPIC) { $0.u.cstr = topic }
+                    add(RD_KAFKA_VTYPE_MSGFLAGS) { $0.u.i = RD_KAFKA_MSG_F_COPY }
+                    if let partition = record.partition {
+                        add(RD_KAFKA_VTYPE_PARTITION) { $0.u.i32 = partition }
+                    }
+                    add(RD_KAFKA_VTYPE_KEY) {
+                        $0.u.mem.ptr = UnsafeMutableRawPointer(mutating: key.start)
+                        $0.u.mem.size = key.count
+                    }
+                    add(RD_KAFKA_VTYPE_VALUE) {
+                        $0.u.mem.ptr = UnsafeMutableRawPointer(mutating: value.start)
+                        $0.u.mem.size = value.count
+                    }
+                    if let timestamp = record.timestampMilliseconds {
+                        add(RD_KAFKA_VTYPE_TIMESTAMP) { $0.u.i64 = timestamp }
+                    }
+                    if let headers { add(RD_KAFKA_VTYPE_HEADERS) { $0.u.headers = headers } }
+                    return rd_kafka_produceva(handle.pointer, arguments, arguments.count)
+                }
+            }
+        }
+        if let failure {
+            // A record that was not queued leaves its headers with us.
+            if let headers { rd_kafka_headers_destroy(headers) }
+            throw handle.error(
+                consuming: failure,
+                call: .produce(inTransaction: isInTransaction && fatalError == nil),
+                doing: "produce to \(record.topic)")
+        }
+    }
+
+    /// Waits until nothing is under way any more. Outside transactions it also throws `.abort`
+    /// with the first failure if a record could not be delivered since the last flush: redo from
+    /// the last committed offsets.
+    package func flush(timeoutMilliseconds: Int) throws(KafkaError) {
+        try handle.check(
+            rd_kafka_flush(handle.pointer, Int32(clamping: timeoutMilliseconds)),
+            doing: "flush the producer")
+        if let fatalError { throw fatalError }
+        guard !isTransactional else { return }
+        let done = handle.context.deliveries.withLock { deliveries in
+            defer { deliveries = Deliveries() }
+            return deliveries
+        }
+        if let failure = done.firstFailure { throw failure }
+    }
+
+    /// Throws away everything queued or under way. A record under way may still arrive.
+    package func purge() throws(KafkaError) {
+        try handle.check(
+            rd_kafka_purge(
+                handle.pointer, Int32(RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)),
+            doing: "purge the producer")
+    }
+
+    /// Takes in delivery reports. `produce`, `flush`, `commit` and `abort` do so as well.
+    package func poll() {
+        rd_kafka_poll(handle.pointer, 0)
+    }
+
+    /// How the records of this transaction, or since the last flush, have fared so far.
+    package var deliveries: Deliveries { handle.context.deliveries.withLock { $0 } }
+
+    /// Records and other work under way.
+    package var queuedCount: Int { Int(rd_kafka_outq_len(handle.pointer)) }
+
+    /// The error that finished this instance, if one has.
+    package var fatalError: KafkaError? { handle.fatalError }
+
+    // MARK: - To C
+
+    private func check(
+        _ error: OpaquePointer?, call: KafkaError.Call, doing what: String
+    ) throws(KafkaError) {
+        if let error { throw handle.error(consuming: error, call: call, doing: what) }
+    }
+
+    private static func headers(_ headers: [(name: String, value: [UInt8]?)]) -> OpaquePointer? {
+        let list = rd_kafka_headers_new(headers.count)
+        for header in headers {
+            withBytes(header.value) { value in
+                _ = rd_kafka_header_add(list, header.name, -1, value.start, value.count)
+            }
+        }
+        return list
+    }
+
+    /// Null bytes have no address; an empty array must have one, or it would be written as null.
+    private static func withBytes<Result>(
+        _ bytes: [UInt8]?, _ body: ((start: UnsafeRawPointer?, count: Int)) -> Result
+    ) -> Result {
+        guard let bytes else { return body((nil, 0)) }
+        guard !bytes.isEmpty else {
+            return withUnsafeBytes(of: UInt8(0)) { body(($0.baseAddress, 0)) }
+        }
+        return bytes.withUnsafeBytes { body(($0.baseAddress, $0.count)) }
+    }
+}
+
+extension Deliveries {
+    /// Counts one delivery report.
+    mutating func count(_ message: rd_kafka_message_t) {
+        switch message.err {
+        case RD_KAFKA_RESP_ERR_NO_ERROR:
+            delivered += 1
+        case RD_KAFKA_RESP_ERR__PURGE_QUEUE, RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+            purged += 1
+        default:
+            failed += 1
+            guard firstFailure == nil else { return }
+            let place = ConsumedMessage.place(of: message)?.0.description ?? "a partition"
+            let text = String(cString: rd_kafka_err2str(message.err))
+            firstFailure = KafkaError(
+                code: message.err.rawValue, text: "deliver a record to \(place): \(text)",
+                action: .abort)
+        }
+    }
+}

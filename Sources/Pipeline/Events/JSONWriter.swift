@@ -1,0 +1,71 @@
+/// Writes JSON, without blanks, in the order of the calls.
+struct JSONWriter {
+    private(set) var bytes: [UInt8] = []
+    private var needsComma = false
+
+    mutating func object(_ body: (inout JSONWriter) -> Void) {
+        bracketed("{", "}", body)
+    }
+
+    mutating func array(_ body: (inout JSONWriter) -> Void) {
+        bracketed("[", "]", body)
+    }
+
+    mutating func name(_ name: String) {
+        string(name)
+        bytes.append(UInt8(ascii: ":"))
+        needsComma = false
+    }
+
+    mutating func string(_ text: String) {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0..<0x20, 0x7F:
+                let digits = String(byte, radix: 16)
+                bytes += Array("\\u00".utf8) + (byte < 0x10 ? [0x30] : []) + Array(digits.utf8)
+            default:
+                bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    mutating func integer(_ value: Int64) {
+        separate()
+        bytes += Array(String(value).utf8)
+    }
+
+    /// The shortest digits that read back as the same Float. JSON has no word for infinities and
+    /// NaN: null.
+    mutating func number(_ value: Float) {
+        separate()
+        bytes += Array((value.isFinite ? "\(value)" : "null").utf8)
+    }
+
+    /// Likewise for a Double.
+    mutating func number(_ value: Double) {
+        separate()
+        bytes += Array((value.isFinite ? "\(value)" : "null").utf8)
+    }
+
+    private mutating func separate() {
+        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        needsComma = true
+    }
+
+    private mutating func bracketed(
+        _ open: Unicode.Scalar, _ close: Unicode.Scalar, _ body: (inout JSONWriter) -> Void
+    ) {
+        separate()
+        bytes.append(UInt8(ascii: open))
+        needsComma = false
+        body(&self)
+        bytes.append(UInt8(ascii: close))
+        needsComma = true
+    }
+}

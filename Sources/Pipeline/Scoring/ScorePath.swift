@@ -1,0 +1,720 @@
+/// The way of a post from the posts topic to its score, as decisions only: events and time go
+/// in, effects come out. It knows no broker, no network, no clock and no thread, so a seeded
+/// simulation can lead it through every crash and rebalance.
+///
+///     record -> read and check -> wait for a slot -> prepare (fetch, decode; many at a time,
+///     retried) -> score (one at a time) -> finished -> published, in offset order, in one
+///     transaction with the offsets
+///
+/// Each record ends as exactly one output: a score, an "expired" answer or a dead letter. A
+/// partition's outputs and offsets are published only as far as everything before is finished,
+/// so they keep the order of the input, and a committed offset never passes an unpublished
+/// record. A finished output stays in memory until its transaction is known to be committed;
+/// after an abort the same bytes are published again, so nothing is fetched or scored twice and
+/// the consumer is never rewound.
+///
+/// Memory is bounded: records in hand by `highWaterRecords`; what they hold (value, post, image,
+/// output) by `highWaterBytes`, beyond which come at most one record, `maximumPreparedPosts`
+/// images and a score of a few KB for each record; ids by `rememberedPosts`; work given up but not
+/// yet answered by `maximumPreparedPosts` + 1.
+///
+/// `Image` is whatever the preparation makes for the scorer; it is only carried.
+package struct ScorePath<Image: Sendable>: Sendable {
+    private let configuration: ScorePathConfiguration
+    private var now = Moment(uptime: 0, epoch: 0)
+    /// Collected during one `handle`.
+    private var effects: [Effect] = []
+
+    private var partitions: [Partition: AssignedPartition] = [:]
+    private var entries: [Ticket: Entry] = [:]
+    private var lastTicket: UInt64 = 0
+    private var bytesHeld = 0
+
+    /// Tickets in ascending order: posts whose image is to be prepared, now or after a delay.
+    private var waiting: [Ticket] = []
+    /// One for each image asked of the workers and not answered, cancelled or not, and for each
+    /// that is ready and not yet with the scorer.
+    private var imageSlots: Set<Ticket> = []
+    /// Ready to be scored, with an image or without.
+    private var prepared: Set<Ticket> = []
+    /// Asked of the scorer and not answered, cancelled or not.
+    private var scoring: Ticket?
+
+    private var publishableRecords = 0
+    private var publishableBytes = 0
+    /// Uptime by which what is publishable now is published; nil when nothing is.
+    private var batchDue: Milliseconds?
+    private var publisher: Publisher
+
+    private var recentPosts: RecentPosts
+    private var isPaused = false
+    private var revocation: Revocation?
+    private var stopping: Stopping?
+    private var hasEnded = false
+
+    package init(configuration: ScorePathConfiguration) {
+        self.configuration = configuration
+        publisher = Publisher(configuration: configuration)
+        recentPosts = RecentPosts(capacity: configuration.rememberedPosts)
+    }
+
+    package var load: Load {
+        var load = Load()
+        load.records = entries.count
+        load.bytes = bytesHeld
+        load.waiting = waiting.count
+        load.preparing = imageSlots.count { !prepared.contains($0) }
+        load.prepared = prepared.count
+        load.publishable = publishableRecords
+        load.isPaused = isPaused
+        return load
+    }
+
+    /// Tells what happened and when, and returns what is to be done, in order.
+    package mutating func handle(_ event: Event, at moment: Moment) -> [Effect] {
+        if hasEnded {
+            return afterTheEnd(event)
+        }
+        now = moment
+        switch event {
+        case .start: publisher.start(at: now.uptime)
+        case .assigned(let partitions): assign(partitions)
+        case .revoked(let partitions): beginRevocation(of: partitions)
+        case .lost(let partitions): lose(partitions)
+        case .record(let record): take(record)
+        case .prepared(let ticket, let result): preparationEnded(ticket, result)
+        case .scored(let ticket, let result): scoringEnded(ticket, result)
+        case .published(let result): react(to: publisher.answered(result, at: now.uptime))
+        case .tick: endLatePreparations()
+        case .stop: beginStop()
+        }
+        startScoring()
+        startPreparations()
+        giveUpLateBatch()
+        publish()
+        continueRevocation()
+        continueStop()
+        limitFlow()
+        defer { effects = [] }
+        return effects
+    }
+
+    /// Closing the consumer revokes its partitions once more.
+    private func afterTheEnd(_ event: Event) -> [Effect] {
+        switch event {
+        case .revoked(let partitions), .lost(let partitions): [.confirmRevoked(partitions)]
+        default: []
+        }
+    }
+
+    // MARK: - Taking records
+
+    private mutating func take(_ record: Record) {
+        guard stopping == nil, let assigned = partitions[record.partition], !assigned.isLeaving,
+            record.offset >= assigned.nextOffset
+        else { return }
+        lastTicket += 1
+        let ticket = Ticket(number: lastTicket)
+        partitions[record.partition]?.nextOffset = record.offset + 1
+        partitions[record.partition]?.tickets.append(ticket)
+
+        do throws(EventError) {
+            let post = try read(record)
+            let isRepeat = recentPosts.isRepeat(post.pid, in: record)
+            hold(ticket, Entry(record: record, post: post, isRepeat: isRepeat, takenAt: now.uptime))
+            if post.image == nil {
+                becomePrepared(ticket, nil)
+            } else {
+                waiting.append(ticket)
+            }
+        } catch {
+            hold(ticket, Entry(record: record, post: nil, isRepeat: false, takenAt: now.uptime))
+            deadLetter(ticket, error.reason, error.description)
+        }
+    }
+
+    private func read(_ record: Record) throws(EventError) -> PostEvent {
+        guard let value = record.value else {
+            throw EventError(.emptyValue, found: "no value (a tombstone)", expected: "a post")
+        }
+        let post = try PostEvent(parsing: value, from: .topic, limits: configuration.eventLimits)
+        guard record.key == Array(post.uid.utf8) else {
+            let found = record.key.map { "\"\(String(decoding: $0, as: UTF8.self).clipped)\"" }
+            throw EventError(
+                .keyMismatch, field: "key", found: found ?? "no key",
+                expected: "the event's uid, \"\(post.uid)\": produce with the user id as key")
+        }
+        return post
+    }
+
+    private mutating func hold(_ ticket: Ticket, _ entry: Entry) {
+        entries[ticket] = entry
+        bytesHeld += entry.byteCount
+    }
+
+    // MARK: - Preparing images
+
+    private mutating func startPreparations() {
+        guard !waiting.isEmpty else { return }
+        var stillWaiting: [Ticket] = []
+        for (index, ticket) in waiting.enumerated() {
+            guard imageSlots.count < configuration.maximumPreparedPosts else {
+                stillWaiting += waiting[index...]
+                break
+            }
+            guard let entry = entries[ticket], let post = entry.post else { continue }
+            if isExpired(post) {
+                expire(ticket, post)
+            } else if now.uptime < entry.notBefore {
+                stillWaiting.append(ticket)
+            } else {
+                startPreparation(ticket, post)
+            }
+        }
+        waiting = stillWaiting
+    }
+
+    private mutating func startPreparation(_ ticket: Ticket, _ post: PostEvent) {
+        guard var entry = entries[ticket] else { return }
+        entry.attempts += 1
+        let deadline = entry.deadline ?? now.uptime + configuration.retryBudgetMilliseconds
+        entry.deadline = deadline
+        entry.stage = .preparing
+        entries[ticket] = entry
+        imageSlots.insert(ticket)
+        effects.append(.prepare(ticket, post, attempt: entry.attempts, deadline: deadline))
+    }
+
+    private mutating func preparationEnded(
+        _ ticket: Ticket, _ result: Result<PreparedImage<Image>, PreparationFailure>
+    ) {
+        guard let entry = entries[ticket], case .preparing = entry.stage else {
+            imageSlots.remove(ticket)
+            return
+        }
+        switch result {
+        case .success(let image):
+            becomePrepared(ticket, image)
+        case .failure(.permanent(let reason, let text)):
+            imageSlots.remove(ticket)
+            deadLetter(ticket, reason, text)
+        case .failure(.transient(let text)):
+            imageSlots.remove(ticket)
+            retryPreparation(ticket, entry, text)
+        }
+    }
+
+    private mutating func retryPreparation(_ ticket: Ticket, _ entry: Entry, _ text: String) {
+        let doubled =
+            configuration.firstRetryDelayMilliseconds << Milliseconds(min(entry.attempts - 1, 20))
+        let delay = min(doubled, configuration.maximumRetryDelayMilliseconds)
+        guard let deadline = entry.deadline, now.uptime + delay < deadline else {
+            deadLetter(
+                ticket, .imageUnavailable, "\(text) (gave up after \(entry.attempts) attempts)")
+            return
+        }
+        entries[ticket]?.stage = .waiting
+        entries[ticket]?.notBefore = now.uptime + delay
+        waiting.insert(ticket, at: waiting.firstIndex { $0 > ticket } ?? waiting.endIndex)
+        effects.append(
+            .report(
+                .retryingImage(
+                    entry.record.partition, offset: entry.record.offset, attempt: entry.attempts,
+                    delay: delay, text)))
+    }
+
+    /// The bound on retries holds even where a worker does not answer.
+    private mutating func endLatePreparations() {
+        for ticket in imageSlots.sorted() {
+            guard let entry = entries[ticket], case .preparing = entry.stage,
+                let deadline = entry.deadline, now.uptime > deadline
+            else { continue }
+            effects.append(.cancel(ticket))
+            deadLetter(
+                ticket, .imageUnavailable,
+                "no answer within \(configuration.retryBudgetMilliseconds) ms "
+                    + "(\(entry.attempts) attempts)")
+        }
+    }
+
+    private mutating func becomePrepared(_ ticket: Ticket, _ image: PreparedImage<Image>?) {
+        update(ticket) { $0.stage = .prepared(image) }
+        prepared.insert(ticket)
+    }
+
+    // MARK: - Scoring
+
+    private mutating func startScoring() {
+        while scoring == nil, let ticket = prepared.min() {
+            prepared.remove(ticket)
+            imageSlots.remove(ticket)
+            guard let entry = entries[ticket], let post = entry.post,
+                case .prepared(let image) = entry.stage
+            else { continue }
+            if isExpired(post) {
+                expire(ticket, post)
+                continue
+            }
+            var timings = ScoreEvent.Timings()
+            timings.fetch = image?.fetchMilliseconds ?? 0
+            timings.decode = image?.decodeMilliseconds ?? 0
+            timings.queue = max(
+                0, Float(now.uptime - entry.takenAt) - timings.fetch - timings.decode)
+            update(ticket) { $0.stage = .scoring(timings) }
+            scoring = ticket
+            effects.append(.score(ticket, post, image: image?.image))
+        }
+    }
+
+    private mutating func scoringEnded(
+        _ ticket: Ticket, _ result: Result<Scoring, ScoringFailure>
+    ) {
+        if scoring == ticket { scoring = nil }
+        guard let entry = entries[ticket], let post = entry.post,
+            case .scoring(let timings) = entry.stage
+        else { return }
+        switch result {
+        case .failure(let failure):
+            deadLetter(ticket, .scoringFailed, failure.text)
+        case .success(let scoring):
+            let scored = ScoreEvent.Scored(scoring, isRepeat: entry.isRepeat, timings: timings)
+            guard scored.score.isFinite, scored.viewsPerDay.isFinite else {
+                deadLetter(
+                    ticket, .scoringFailed,
+                    "the model \(scored.model) gave \(scored.score): check its weights")
+                return
+            }
+            answer(ticket, entry, post, .scored(scored))
+            effects.append(
+                .report(
+                    .scored(
+                        entry.record.partition, offset: entry.record.offset, flags: scored.flags)))
+        }
+    }
+
+    private func isExpired(_ post: PostEvent) -> Bool {
+        post.scoreBy.map { Double(now.epoch) > $0 * 1_000 } ?? false
+    }
+
+    // MARK: - Finishing: one output for each record
+
+    private mutating func expire(_ ticket: Ticket, _ post: PostEvent) {
+        guard let entry = entries[ticket], let scoreBy = post.scoreBy else { return }
+        answer(ticket, entry, post, .expired(scoreBy: scoreBy))
+        effects.append(
+            .report(.expired(entry.record.partition, offset: entry.record.offset)))
+    }
+
+    private mutating func answer(
+        _ ticket: Ticket, _ entry: Entry, _ post: PostEvent, _ outcome: ScoreEvent.Outcome
+    ) {
+        let event = ScoreEvent(
+            pid: post.pid, uid: post.uid, outcome: outcome, eventTime: entry.record.timestamp,
+            scoredAt: now.epoch,
+            origin: ScoreEvent.Origin(
+                topic: entry.record.partition.topic, partition: entry.record.partition.number,
+                offset: entry.record.offset))
+        finish(
+            ticket,
+            OutputRecord(
+                topic: configuration.scoresTopic, key: Array(post.uid.utf8), value: event.json))
+    }
+
+    private mutating func deadLetter(
+        _ ticket: Ticket, _ reason: DeadLetterReason, _ text: String
+    ) {
+        guard let record = entries[ticket]?.record else { return }
+        let letter = DeadLetter(record: record, reason: reason, error: text)
+        finish(
+            ticket,
+            letter.output(
+                to: configuration.deadLetterTopic,
+                maximumBytes: configuration.maximumDeadLetterBytes))
+        effects.append(
+            .report(.deadLettered(record.partition, offset: record.offset, reason, text)))
+    }
+
+    private mutating func finish(_ ticket: Ticket, _ output: OutputRecord) {
+        guard let partition = entries[ticket]?.record.partition else { return }
+        update(ticket) { entry in
+            entry.stage = .finished(output)
+            entry.post = nil
+            entry.record.key = nil
+            entry.record.value = nil
+            entry.record.headers = []
+        }
+        extendPublishable(partition)
+    }
+
+    /// Counts in what has become publishable: everything before it is finished too.
+    private mutating func extendPublishable(_ partition: Partition) {
+        guard var assigned = partitions[partition] else { return }
+        while assigned.finished < assigned.tickets.count,
+            let entry = entries[assigned.tickets[assigned.finished]],
+            case .finished(let output) = entry.stage
+        {
+            assigned.finished += 1
+            publishableRecords += 1
+            publishableBytes += output.byteCount
+            if batchDue == nil {
+                batchDue = now.uptime + configuration.commitIntervalMilliseconds
+            }
+        }
+        partitions[partition] = assigned
+    }
+
+    private mutating func update(_ ticket: Ticket, _ change: (inout Entry) -> Void) {
+        guard var entry = entries[ticket] else { return }
+        bytesHeld -= entry.byteCount
+        change(&entry)
+        bytesHeld += entry.byteCount
+        entries[ticket] = entry
+    }
+
+    // MARK: - Publishing
+
+    /// Before the next step is asked for: a batch is given up instead of its next step.
+    private mutating func giveUpLateBatch() {
+        react(to: publisher.timePassed(at: now.uptime))
+        if let revocation, now.uptime >= revocation.deadline,
+            publisher.isBusy(with: revocation.partitions)
+        {
+            react(to: publisher.giveUp("the rebalance cannot wait longer", at: now.uptime))
+        }
+        if let stopping, stopping.mayPublish, now.uptime >= stopping.publishUntil {
+            self.stopping?.mayPublish = false
+            react(to: publisher.giveUp("the daemon stops", at: now.uptime))
+        }
+    }
+
+    private mutating func publish() {
+        if isBatchDue, publisher.canPublish(at: now.uptime) {
+            publisher.publish(nextBatch(), at: now.uptime)
+        }
+        askForStep()
+    }
+
+    private mutating func askForStep() {
+        guard !hasEnded,
+            let step = publisher.nextStep(at: now.uptime, assigned: partitions.keys.sorted())
+        else { return }
+        effects.append(.publish(step))
+    }
+
+    private var isBatchDue: Bool {
+        guard publishableRecords > 0, let batchDue else { return false }
+        return now.uptime >= batchDue
+            || publishableRecords >= configuration.maximumBatchRecords
+            || publishableBytes >= configuration.maximumBatchBytes
+            || stopping?.mayPublish == true
+            || isLeavingPublishable
+    }
+
+    /// A rebalance waits for outputs that can still be published.
+    private var isLeavingPublishable: Bool {
+        guard let revocation, revocation.mayPublish else { return false }
+        return revocation.partitions.contains { (partitions[$0]?.finished ?? 0) > 0 }
+    }
+
+    /// The finished records of each partition up to its first unfinished one, within the bounds.
+    private func nextBatch() -> Batch {
+        var batch = Batch()
+        var bytes = 0
+        for (partition, assigned) in partitions.sorted(by: { $0.key < $1.key }) {
+            for ticket in assigned.tickets.prefix(assigned.finished) {
+                guard batch.outputs.count < configuration.maximumBatchRecords,
+                    bytes < configuration.maximumBatchBytes
+                else { return batch }
+                guard let entry = entries[ticket], case .finished(let output) = entry.stage else {
+                    break
+                }
+                batch.outputs.append(output)
+                batch.offsets[partition] = entry.record.offset + 1
+                bytes += output.byteCount
+            }
+        }
+        return batch
+    }
+
+    private mutating func react(to outcome: Publisher.Outcome?) {
+        switch outcome {
+        case nil: break
+        case .published(let batch, let milliseconds):
+            forget(below: batch.offsets)
+            effects.append(
+                .report(
+                    .batchPublished(records: batch.outputs.count, milliseconds: milliseconds)))
+        case .committed(let offsets):
+            forget(below: offsets)
+        case .batchAborted(let text):
+            revocation?.mayPublish = false
+            effects.append(.report(.batchAborted(text)))
+        case .producerLost(let text):
+            revocation?.mayPublish = false
+            effects.append(.report(.producerLost(text)))
+        case .stepRetried(let text):
+            effects.append(.report(.stepRetried(text)))
+        case .failed(let text):
+            end(.failed(text))
+        }
+    }
+
+    /// These are published and committed.
+    private mutating func forget(below offsets: [Partition: Int64]) {
+        for (partition, offset) in offsets.sorted(by: { $0.key < $1.key }) {
+            guard let assigned = partitions[partition] else { continue }
+            let count = assigned.tickets.prefix { ticket in
+                entries[ticket].map { $0.record.offset < offset } ?? true
+            }.count
+            drop(partition, 0..<count)
+            partitions[partition]?.nextOffset = max(assigned.nextOffset, offset)
+        }
+        batchDue =
+            publishableRecords > 0 ? now.uptime + configuration.commitIntervalMilliseconds : nil
+    }
+
+    /// Removes records from memory, published or given up; work under way on them is cancelled.
+    private mutating func drop(_ partition: Partition, _ range: Range<Int>) {
+        guard var assigned = partitions[partition] else { return }
+        for index in range {
+            let ticket = assigned.tickets[index]
+            guard let entry = entries.removeValue(forKey: ticket) else { continue }
+            bytesHeld -= entry.byteCount
+            switch entry.stage {
+            case .waiting:
+                waiting.removeAll { $0 == ticket }
+            case .prepared:
+                prepared.remove(ticket)
+                imageSlots.remove(ticket)
+            case .preparing, .scoring:
+                effects.append(.cancel(ticket))
+            case .finished(let output):
+                if index < assigned.finished {
+                    publishableRecords -= 1
+                    publishableBytes -= output.byteCount
+                }
+            }
+        }
+        assigned.finished -= range.clamped(to: 0..<assigned.finished).count
+        assigned.tickets.removeSubrange(range)
+        partitions[partition] = assigned
+    }
+
+    // MARK: - Rebalancing
+
+    private mutating func assign(_ added: [Partition]) {
+        for partition in added where partitions[partition] == nil {
+            partitions[partition] = AssignedPartition()
+        }
+        if isPaused, !added.isEmpty {
+            effects.append(.pause(added))
+        }
+    }
+
+    /// What is finished may still be published, within a bounded time; the rest is given up to
+    /// the next owner.
+    private mutating func beginRevocation(of leaving: [Partition]) {
+        for partition in leaving {
+            partitions[partition]?.isLeaving = true
+            giveUpUnfinished(partition)
+        }
+        revocation = Revocation(
+            partitions: (revocation?.partitions ?? []) + leaving,
+            deadline: now.uptime + configuration.revokeBudgetMilliseconds)
+    }
+
+    private mutating func continueRevocation() {
+        guard let revocation else { return }
+        let isBusy = publisher.isBusy(with: revocation.partitions)
+        guard !isBusy || now.uptime >= revocation.deadline else { return }
+        confirm(revocation.partitions)
+        self.revocation = nil
+    }
+
+    private mutating func lose(_ lost: [Partition]) {
+        react(to: publisher.abandon(lost, at: now.uptime))
+        askForStep()
+        confirm(lost)
+    }
+
+    private mutating func confirm(_ leaving: [Partition]) {
+        for partition in leaving {
+            giveUp(partition, from: 0)
+            partitions[partition] = nil
+        }
+        effects.append(.confirmRevoked(leaving))
+    }
+
+    private mutating func giveUpUnfinished(_ partition: Partition) {
+        giveUp(partition, from: partitions[partition]?.finished ?? 0)
+    }
+
+    private mutating func giveUp(_ partition: Partition, from start: Int) {
+        guard let assigned = partitions[partition], start < assigned.tickets.count else { return }
+        effects.append(.report(.givenUp(records: assigned.tickets.count - start)))
+        drop(partition, start..<assigned.tickets.count)
+    }
+
+    // MARK: - Stopping
+
+    private mutating func beginStop() {
+        guard stopping == nil else { return }
+        let budget = configuration.stopBudgetMilliseconds
+        stopping = Stopping(
+            publishUntil: now.uptime + budget * 3 / 4, deadline: now.uptime + budget)
+        let assigned = partitions.keys.sorted()
+        if !assigned.isEmpty {
+            effects.append(.pause(assigned))
+        }
+        assigned.forEach { giveUpUnfinished($0) }
+    }
+
+    private mutating func continueStop() {
+        guard let stopping else { return }
+        if now.uptime >= stopping.deadline {
+            end(.unfinished)
+        } else if !publisher.isBusy {
+            if entries.isEmpty {
+                end(.clean)
+            } else if now.uptime >= stopping.publishUntil {
+                end(.unfinished)
+            }
+        }
+    }
+
+    private mutating func end(_ reason: StopReason) {
+        guard !hasEnded else { return }
+        hasEnded = true
+        for partition in partitions.keys.sorted() {
+            giveUp(partition, from: 0)
+        }
+        partitions = [:]
+        if let revocation {
+            effects.append(.confirmRevoked(revocation.partitions))
+            self.revocation = nil
+        }
+        effects.append(.stopped(reason))
+    }
+
+    // MARK: - Backpressure
+
+    private mutating func limitFlow() {
+        guard !hasEnded, stopping == nil else { return }
+        let isFull =
+            entries.count >= configuration.highWaterRecords
+            || bytesHeld >= configuration.highWaterBytes
+        let isLow =
+            entries.count <= configuration.lowWaterRecords
+            && bytesHeld <= configuration.lowWaterBytes
+        guard isPaused ? isLow : isFull else { return }
+        isPaused.toggle()
+        let staying = partitions.filter { !$0.value.isLeaving }.keys.sorted()
+        if !staying.isEmpty {
+            effects.append(isPaused ? .pause(staying) : .resume(staying))
+        }
+    }
+}
+
+// MARK: - What is remembered
+
+extension ScorePath {
+    private struct AssignedPartition {
+        /// Records below are taken already, or published.
+        var nextOffset: Int64 = 0
+        /// Taken and not yet published, in the order of their offsets.
+        var tickets: [Ticket] = []
+        /// So many of the first tickets are finished: publishable.
+        var finished = 0
+        var isLeaving = false
+    }
+
+    private struct Entry {
+        /// Key, value and headers are let go when the record is finished.
+        var record: Record
+        /// nil when finished.
+        var post: PostEvent?
+        var isRepeat: Bool
+        /// Uptimes.
+        var takenAt: Milliseconds
+        var notBefore: Milliseconds = 0
+        var deadline: Milliseconds?
+        var attempts = 0
+        var stage = Stage.waiting
+
+        enum Stage {
+            case waiting
+            case preparing
+            case prepared(PreparedImage<Image>?)
+            case scoring(ScoreEvent.Timings)
+            case finished(OutputRecord)
+        }
+
+        init(record: Record, post: PostEvent?, isRepeat: Bool, takenAt: Milliseconds) {
+            self.record = record
+            self.post = post
+            self.isRepeat = isRepeat
+            self.takenAt = takenAt
+        }
+
+        var byteCount: Int {
+            var count = record.byteCount + (post?.byteCount ?? 0)
+            switch stage {
+            case .prepared(let image): count += image?.byteCount ?? 0
+            case .finished(let output): count += output.byteCount
+            case .waiting, .preparing, .scoring: break
+            }
+            return count
+        }
+    }
+
+    /// A rebalance callback that waits for `confirmRevoked`.
+    private struct Revocation {
+        var partitions: [Partition]
+        var deadline: Milliseconds
+        /// Until the first failure.
+        var mayPublish = true
+    }
+
+    private struct Stopping {
+        var publishUntil: Milliseconds
+        var deadline: Milliseconds
+        var mayPublish = true
+    }
+}
+
+/// The ids of the last posts, each with the record that it was first seen in, so that a record
+/// that is taken anew after a rebalance is not a repeat of itself.
+private struct RecentPosts: Sendable {
+    private struct Place: Equatable {
+        var partition: Partition
+        var offset: Int64
+    }
+
+    private let capacity: Int
+    private var places: [String: Place] = [:]
+    /// A ring: the oldest id is at `oldest` once it is full.
+    private var ids: [String] = []
+    private var oldest = 0
+
+    init(capacity: Int) {
+        self.capacity = capacity
+    }
+
+    /// Whether the id was seen before in another record; remembers it.
+    mutating func isRepeat(_ pid: String, in record: Record) -> Bool {
+        let place = Place(partition: record.partition, offset: record.offset)
+        if let first = places[pid] {
+            return first != place
+        }
+        guard capacity > 0 else { return false }
+        if ids.count < capacity {
+            ids.append(pid)
+        } else {
+            places[ids[oldest]] = nil
+            ids[oldest] = pid
+            oldest = (oldest + 1) % capacity
+        }
+        places[pid] = place
+        return false
+    }
+}

@@ -1,0 +1,327 @@
+// The words that ScorePath is spoken to in: what comes in (events, time), what goes out (effects).
+
+/// A span of time or an instant of a clock, in milliseconds.
+package typealias Milliseconds = Int64
+
+/// The two clocks of one instant. Waits are measured on the one that never jumps; only what the
+/// outside world names in its own time (`score_by`, `scored_at`) is compared with the other.
+package struct Moment: Equatable, Sendable {
+    /// A monotonic clock with an arbitrary origin.
+    package var uptime: Milliseconds
+    /// Milliseconds since 1970-01-01 UTC; may jump either way.
+    package var epoch: Milliseconds
+
+    package init(uptime: Milliseconds, epoch: Milliseconds) {
+        self.uptime = uptime
+        self.epoch = epoch
+    }
+}
+
+/// One partition of one topic.
+package struct Partition: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package var topic: String
+    package var number: Int32
+
+    package init(topic: String, number: Int32) {
+        self.topic = topic
+        self.number = number
+    }
+
+    package static func < (left: Partition, right: Partition) -> Bool {
+        (left.topic, left.number) < (right.topic, right.number)
+    }
+
+    package var description: String { "\(topic)[\(number)]" }
+}
+
+/// A record's header. A header without a value is not one with an empty value.
+package struct RecordHeader: Hashable, Sendable {
+    package var key: String
+    package var value: [UInt8]?
+
+    package init(key: String, value: [UInt8]?) {
+        self.key = key
+        self.value = value
+    }
+}
+
+/// A record as the consumer delivers it.
+package struct Record: Equatable, Sendable {
+    package var partition: Partition
+    package var offset: Int64
+    package var key: [UInt8]?
+    package var value: [UInt8]?
+    package var headers: [RecordHeader]
+    /// Milliseconds since 1970; nil where the topic keeps none.
+    package var timestamp: Milliseconds?
+
+    package init(
+        partition: Partition, offset: Int64, key: [UInt8]?, value: [UInt8]?,
+        headers: [RecordHeader] = [], timestamp: Milliseconds? = nil
+    ) {
+        self.partition = partition
+        self.offset = offset
+        self.key = key
+        self.value = value
+        self.headers = headers
+        self.timestamp = timestamp
+    }
+
+    /// What the record holds in memory: key, value and headers.
+    var byteCount: Int {
+        (key?.count ?? 0) + (value?.count ?? 0)
+            + headers.reduce(0) { $0 + $1.key.utf8.count + ($1.value?.count ?? 0) }
+    }
+}
+
+/// A record to be produced. Its partition follows from its key.
+package struct OutputRecord: Equatable, Sendable {
+    package var topic: String
+    package var key: [UInt8]?
+    package var value: [UInt8]?
+    package var headers: [RecordHeader]
+
+    package init(
+        topic: String, key: [UInt8]?, value: [UInt8]?, headers: [RecordHeader] = []
+    ) {
+        self.topic = topic
+        self.key = key
+        self.value = value
+        self.headers = headers
+    }
+
+    var byteCount: Int {
+        (key?.count ?? 0) + (value?.count ?? 0)
+            + headers.reduce(0) { $0 + $1.key.utf8.count + ($1.value?.count ?? 0) }
+    }
+}
+
+/// Names one taking of one record. Never used twice in the life of a `ScorePath`, so an answer
+/// that comes after its record was given up (rebalance, stop) finds nobody and changes nothing.
+package struct Ticket: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package var number: UInt64
+
+    package init(number: UInt64) {
+        self.number = number
+    }
+
+    package static func < (left: Ticket, right: Ticket) -> Bool { left.number < right.number }
+    package var description: String { "#\(number)" }
+}
+
+/// An image that is ready to be scored.
+package struct PreparedImage<Image: Sendable>: Sendable {
+    /// nil: the post names an image that cannot be used, and the policy is to score without it.
+    package var image: Image?
+    /// What `image` holds in memory.
+    package var byteCount: Int
+    package var fetchMilliseconds: Float
+    package var decodeMilliseconds: Float
+
+    package init(
+        image: Image?, byteCount: Int, fetchMilliseconds: Float = 0, decodeMilliseconds: Float = 0
+    ) {
+        self.image = image
+        self.byteCount = byteCount
+        self.fetchMilliseconds = fetchMilliseconds
+        self.decodeMilliseconds = decodeMilliseconds
+    }
+}
+
+/// Why an image is not ready.
+package enum PreparationFailure: Error, Equatable, Sendable {
+    /// May succeed later: asked for again until the retry budget is spent.
+    case transient(String)
+    /// Will not succeed: a dead letter now.
+    case permanent(DeadLetterReason, String)
+}
+
+/// The model could not score a post.
+package struct ScoringFailure: Error, Equatable, Sendable {
+    package var text: String
+
+    package init(_ text: String) {
+        self.text = text
+    }
+}
+
+/// One call on the producer (or, for offsets at least once, on the consumer). One is asked for at
+/// a time, and answered by one `StepResult`.
+package enum PublishStep: Equatable, Sendable {
+    /// Drop the producer, if there is one, create a new one and call init_transactions (exactly
+    /// once). `retry` while the brokers cannot be reached: that is waited for without bound.
+    case createProducer
+    case begin
+    /// Hand over all records, in this order. All or nothing: where the client's queue is full,
+    /// wait a bounded time, then answer `abort`.
+    case produce([OutputRecord])
+    /// Per partition the offset *after* the last record of the batch, with group metadata taken
+    /// fresh for this call. A stale generation is `abort`.
+    case sendOffsets([Partition: Int64])
+    /// Where a reply may have been lost, answer `retry` and the same call comes again.
+    case commit
+    case abort
+    /// At least once: wait until every record that was handed over is acknowledged.
+    case flush
+    /// At least once: commit the offsets, without a transaction.
+    case commitOffsets([Partition: Int64])
+    /// Answer with `committed`: the group's committed offsets of these partitions, read so that
+    /// offsets of unfinished transactions are waited for (`isolation.level=read_committed`).
+    case readCommitted([Partition])
+}
+
+/// How a `PublishStep` ended.
+package enum StepResult: Equatable, Sendable {
+    case done
+    /// Answers `readCommitted`. A partition without a committed offset is left out.
+    case committed([Partition: Int64])
+    /// Ask for the same step again.
+    case retry(String)
+    /// The transaction must be aborted and its batch published anew.
+    case abort(String)
+    /// The producer is of no more use (fenced, or in a state nobody understands).
+    case fatal(String)
+}
+
+extension ScorePath {
+    package enum Event: Sendable {
+        /// The first event: nothing is published before it.
+        case start
+        /// More partitions (with an eager assignor: all of them). Records follow from each one's
+        /// committed offset.
+        case assigned([Partition])
+        /// Inside the rebalance callback. Go on delivering `tick` and step results, and return
+        /// from the callback when `confirmRevoked` comes.
+        case revoked([Partition])
+        /// Inside the rebalance callback: another member may have these already.
+        case lost([Partition])
+        case record(Record)
+        /// Answers `prepare`; due exactly once for each, cancelled or not.
+        case prepared(Ticket, Result<PreparedImage<Image>, PreparationFailure>)
+        /// Answers `score`; due exactly once for each, cancelled or not.
+        case scored(Ticket, Result<Scoring, ScoringFailure>)
+        /// Answers `publish`.
+        case published(StepResult)
+        /// Time has passed: at least every 100 ms.
+        case tick
+        /// SIGTERM.
+        case stop
+    }
+
+    /// Effects are executed in their order, and the answers to `publish` handed in, before the
+    /// consumer is polled again.
+    package enum Effect: Sendable {
+        /// Fetch and decode the post's image on a worker thread. Must answer by `deadline`
+        /// (uptime); an answer after it comes too late.
+        case prepare(Ticket, PostEvent, attempt: Int, deadline: Milliseconds)
+        /// Score the post on the scoring thread; `image` is nil where there is none to use.
+        case score(Ticket, PostEvent, image: Image?)
+        /// Nobody waits for this answer any more (it is still due, as soon as convenient).
+        case cancel(Ticket)
+        case publish(PublishStep)
+        case pause([Partition])
+        case resume([Partition])
+        /// The rebalance callback may unassign these and return.
+        case confirmRevoked([Partition])
+        /// The last effect: close the consumer (which may revoke: still answered) and exit.
+        case stopped(StopReason)
+        /// Something happened that a log line or a metric should know.
+        case report(Report)
+    }
+
+    package enum StopReason: Equatable, Sendable {
+        /// Everything that had been scored is published and committed.
+        case clean
+        /// The time to stop was over before that; what was unpublished is done again by the next
+        /// instance.
+        case unfinished
+        /// Publishing failed for good; the text says how.
+        case failed(String)
+    }
+
+    package enum Report: Equatable, Sendable {
+        case scored(Partition, offset: Int64, flags: [ScoreFlag])
+        case expired(Partition, offset: Int64)
+        case deadLettered(Partition, offset: Int64, DeadLetterReason, String)
+        /// A preparation failed and is tried again after `delay`.
+        case retryingImage(Partition, offset: Int64, attempt: Int, delay: Milliseconds, String)
+        case batchPublished(records: Int, milliseconds: Milliseconds)
+        /// The same step is asked for again.
+        case stepRetried(String)
+        case batchAborted(String)
+        case producerLost(String)
+        /// Records taken and given up because their partition moved or the daemon stops.
+        case givenUp(records: Int)
+    }
+
+    /// How full the path is, for metrics.
+    package struct Load: Equatable, Sendable {
+        package var records = 0
+        package var bytes = 0
+        package var waiting = 0
+        package var preparing = 0
+        package var prepared = 0
+        package var publishable = 0
+        package var isPaused = false
+
+        package init() {}
+    }
+}
+
+/// What a batch's outputs and offsets are worth together.
+package enum Delivery: String, CaseIterable, Sendable {
+    /// One transaction holds both.
+    case exactlyOnce = "exactly_once"
+    /// Outputs are flushed before offsets are committed; a crash between the two repeats them.
+    case atLeastOnce = "at_least_once"
+}
+
+package struct ScorePathConfiguration: Sendable {
+    package var delivery = Delivery.exactlyOnce
+    package var scoresTopic = "scores"
+    package var deadLetterTopic = "posts.dead-letter"
+    package var eventLimits = EventLimits()
+
+    /// A batch is published when it has so many records ...
+    package var maximumBatchRecords = 100
+    /// ... or so many bytes of output (one record more may exceed it) ...
+    package var maximumBatchBytes = 4 << 20
+    /// ... or when its first record has waited so long.
+    package var commitIntervalMilliseconds: Milliseconds = 500
+
+    /// Partitions are paused at the high-water marks, by records or bytes, and resumed when both
+    /// are at or below the low ones. Two marks, because pausing drops the client's prefetch.
+    package var highWaterRecords = 256
+    package var lowWaterRecords = 128
+    package var highWaterBytes = 64 << 20
+    package var lowWaterBytes = 32 << 20
+    /// Posts whose images are being fetched or decoded, or are decoded and wait to be scored.
+    package var maximumPreparedPosts = 8
+
+    /// From a post's first attempt to its last answer.
+    package var retryBudgetMilliseconds: Milliseconds = 30_000
+    package var firstRetryDelayMilliseconds: Milliseconds = 250
+    package var maximumRetryDelayMilliseconds: Milliseconds = 5_000
+
+    /// A transaction that is not finished by then is aborted; below `transaction.timeout.ms`.
+    package var transactionBudgetMilliseconds: Milliseconds = 30_000
+    package var firstStepDelayMilliseconds: Milliseconds = 50
+    package var maximumStepDelayMilliseconds: Milliseconds = 2_000
+    /// Aborts in a row after which the producer is thought broken.
+    package var maximumConsecutiveAborts = 10
+    /// Producers lost in a row, without a commit between, after which the path gives up.
+    package var maximumConsecutiveLostProducers = 8
+
+    /// How long a rebalance may be held up to publish what is scored.
+    package var revokeBudgetMilliseconds: Milliseconds = 5_000
+    /// How long a stop may take; publishing is given up at three quarters of it.
+    package var stopBudgetMilliseconds: Milliseconds = 8_000
+
+    /// Post ids remembered to mark repeats.
+    package var rememberedPosts = 10_000
+    /// A dead letter that would be larger goes without the original value (and, if need be,
+    /// headers): brokers refuse records above about 1 MB by default.
+    package var maximumDeadLetterBytes = 1_000_000
+
+    package init() {}
+}

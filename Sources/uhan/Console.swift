@@ -1,0 +1,67 @@
+import Glibc
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// A line for people, on stderr.
+func say(_ line: String) {
+    var bytes = Array(line.utf8)
+    bytes.append(UInt8(ascii: "\n"))
+    writeAll(bytes, to: STDERR_FILENO)
+}
+
+/// A value as one line of JSON on stdout.
+func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    writeAll(Array(try encoder.encode(value)) + [UInt8(ascii: "\n")], to: STDOUT_FILENO)
+}
+
+/// Writes everything; a reader that went away (`| head`) ends the program quietly.
+private func writeAll(_ bytes: [UInt8], to descriptor: Int32) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+        let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        if written > 0 {
+            rest = rest.dropFirst(written)
+        } else if errno != EINTR {
+            exit(errno == EPIPE ? 0 : 1)
+        }
+    }
+}
+
+func writeFile(_ bytes: [UInt8], to path: String) throws {
+    do {
+        try Data(bytes).write(to: URL(filePath: path), options: .atomic)
+    } catch {
+        throw CommandError("cannot write \(path): \(error)")
+    }
+}
+
+/// One changing line on a terminal; nothing where stderr is not one.
+struct Progress {
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+
+    func show(_ text: String) {
+        guard isTerminal else { return }
+        writeAll(Array("\r\u{1B}[2K\(text)".utf8), to: STDERR_FILENO)
+    }
+
+    func clear() {
+        show("")
+    }
+}
+
+func rounded(_ value: Double, _ digits: Int) -> String {
+    var scale = 1.0
+    for _ in 0..<digits { scale *= 10 }
+    let text = "\((value * scale).rounded() / scale)"
+    return digits == 0 ? String(text.prefix { $0 != "." }) : text
+}
+
+func onlineCores() -> Int {
+    max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+}

@@ -1,0 +1,54 @@
+import Glibc
+
+/// The lines of a file or of stdin ("-"), one at a time, without the newline. Empty lines are
+/// passed over.
+final class LineReader: Sequence, IteratorProtocol {
+    struct Line {
+        /// Counted from 1.
+        let number: Int
+        /// At most `maximumLineBytes`; a longer line comes cut, and so fails as an event.
+        let bytes: [UInt8]
+    }
+
+    /// An inline image of 16 MiB in base64, and its post.
+    static let maximumLineBytes = 24 << 20
+
+    private let file: UnsafeMutablePointer<FILE>
+    private var number = 0
+
+    init(path: String) throws {
+        guard let file = path == "-" ? fdopen(STDIN_FILENO, "r") : fopen(path, "re") else {
+            throw CommandError("cannot read \(path): \(String(cString: strerror(errno)))")
+        }
+        self.file = file
+    }
+
+    deinit {
+        fclose(file)
+    }
+
+    func next() -> Line? {
+        while true {
+            var bytes: [UInt8] = []
+            var byte = getc_unlocked(file)
+            if byte == EOF { return nil }
+            number += 1
+            while byte != EOF, byte != Int32(UInt8(ascii: "\n")) {
+                if bytes.count < Self.maximumLineBytes { bytes.append(UInt8(truncatingIfNeeded: byte)) }
+                byte = getc_unlocked(file)
+            }
+            if bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }) {
+                return Line(number: number, bytes: bytes)
+            }
+        }
+    }
+}
+
+/// An error of the command line's own, already worded for the person who typed it.
+struct CommandError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}

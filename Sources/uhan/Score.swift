@@ -1,0 +1,169 @@
+import ArgumentParser
+import Glibc
+import Model
+import Pipeline
+
+struct Score: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "score",
+        abstract: "Score a file of posts.",
+        discussion: """
+            One JSON object per post on stdout, in the order of the posts: pid, uid, score \
+            (log2(views a day) + 1), views_per_day (typical), flags, words with their attention, \
+            image_attention (14 x 14 weights), modality (weight of text and image). A post that \
+            cannot be scored gives a line with its "error" in place of a score, and the rest goes on.
+
+            Posts are JSON lines with the SMP challenge's fields: uid, pid, title, alltags, \
+            description; "image" is a path below --images.
+
+              uhan score --model model --posts posts.jsonl > scores.jsonl
+              uhan score --model model --posts - < posts.jsonl | head -1
+            """)
+
+    @Option(help: "The model bundle's folder.")
+    var model: String
+
+    @Option(help: "The posts, JSON lines; - for stdin.")
+    var posts: String
+
+    @Option(help: "The folder that the posts' images lie in. (default: the folder of --posts)")
+    var images: String?
+
+    @Option(help: "Threads to compute with.")
+    var threads = onlineCores()
+
+    @Option(
+        help: """
+            Also write the backbone's features to this file when all posts are done: safetensors, \
+            one (regions, channels) tensor per pid; held in memory until then.
+            """)
+    var featuresOutput: String?
+
+    private struct Line: Encodable {
+        struct Modality: Encodable {
+            let text: Float
+            let image: Float
+        }
+        struct Word: Encodable {
+            let word: String
+            let weight: Float
+
+            func encode(to encoder: any Encoder) throws {
+                var pair = encoder.unkeyedContainer()
+                try pair.encode(word)
+                try pair.encode(weight)
+            }
+        }
+        struct Failure: Encodable {
+            let reason: String
+            let text: String
+        }
+
+        let line: Int
+        var pid: String?
+        var uid: String?
+        var score: Float?
+        var views_per_day: Double?
+        var flags: [String]?
+        var words: [Word]?
+        var image_attention: [[Float]]?
+        var modality: Modality?
+        var model: String?
+        var error: Failure?
+    }
+
+    func run() throws {
+        let bundle = try ModelBundle(folder: model)
+        let scorer = try PostScorer(
+            bundle: bundle, workers: Workers(count: threads), nanoseconds: monotonicNanoseconds)
+        if bundle.isUntrained { say("untrained weights: these scores mean nothing") }
+
+        let channels = bundle.configuration.channels
+        let folder = images ?? parentFolder(of: posts)
+        let progress = Progress()
+        let start = monotonicNanoseconds()
+        var (scored, failed) = (0, 0)
+        var features = SafetensorsWriter()
+        for line in try LineReader(path: posts) {
+            let (result, seen) = score(line, with: scorer, imagesIn: folder)
+            if featuresOutput != nil, let seen, let pid = result.pid {
+                features.add(pid, shape: [seen.count / channels, channels], seen)
+            }
+            if result.error == nil { scored += 1 } else { failed += 1 }
+            try printJSON(result)
+            let seconds = Double(monotonicNanoseconds() - start) / 1e9
+            progress.show(
+                "\(scored + failed) posts, \(rounded(Double(scored + failed) / seconds, 2)) a second")
+        }
+        progress.clear()
+        let seconds = Double(monotonicNanoseconds() - start) / 1e9
+        if let featuresOutput { try writeFile(features.bytes(), to: featuresOutput) }
+        say("\(scored) scored, \(failed) could not be scored, \(rounded(seconds, 1)) s")
+    }
+
+    private func score(
+        _ line: LineReader.Line, with scorer: PostScorer, imagesIn folder: String
+    ) -> (Line, features: [Float]?) {
+        var result = Line(line: line.number)
+        var features: [Float]?
+        do {
+            let post = try PostEvent(parsing: line.bytes, from: .file)
+            result.pid = post.pid
+            result.uid = post.uid
+            let pixels = try post.image.map { image in
+                try decode(image, in: folder, side: scorer.bundle.configuration.image.side)
+            }
+            let scored = scorer.score(post, pixels: pixels)
+            let prediction = scored.prediction
+            features = scored.features
+            let grid = scorer.bundle.configuration.grid
+            result.score = prediction.score
+            result.views_per_day = Prediction.viewsPerDay(score: prediction.score)
+            result.flags = scored.flags.map(\.rawValue).sorted()
+            result.words = zip(scored.words, prediction.words).map(Line.Word.init)
+            if !prediction.regions.isEmpty {
+                result.image_attention = (0..<grid).map { row in
+                    Array(prediction.regions[row * grid..<(row + 1) * grid])
+                }
+            }
+            result.modality = .init(
+                text: prediction.modalities.text, image: prediction.modalities.image)
+            result.model = scorer.bundle.version
+        } catch let error as EventError {
+            result.error = .init(reason: error.reason.rawValue, text: error.description)
+        } catch let error as ImageError {
+            result.error = .init(
+                reason: DeadLetterReason.imageUndecodable.rawValue, text: error.description)
+        } catch {
+            result.error = .init(
+                reason: DeadLetterReason.imageUnavailable.rawValue, text: "\(error)")
+        }
+        return (result, features)
+    }
+
+    private func decode(
+        _ image: PostEvent.ImageReference, in folder: String, side: Int
+    ) throws -> Pixels {
+        switch image {
+        case .inline(let bytes):
+            return try JPEG.decodeSquare(bytes, side: side, limits: ImageLimits())
+        case .relativePath(let path):
+            let file = try MappedFile(path: "\(folder)/\(path)")
+            return try JPEG.decodeSquare(Array(file.bytes), side: side, limits: ImageLimits())
+        case .url(let url):
+            throw CommandError("'\(url)' is not fetched here; give \"image\", a path below --images")
+        }
+    }
+
+    private func parentFolder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return String(path[..<slash])
+    }
+}
+
+/// Nanoseconds of a clock that never goes back.
+func monotonicNanoseconds() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+}

@@ -1,0 +1,59 @@
+import ArgumentParser
+import Daemon
+import Logging
+import Model
+import ServiceLifecycle
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Score posts from Kafka, until told to stop.",
+        discussion: """
+            Reads post events from one topic, publishes scores to a second and what cannot be \
+            scored to a third; each record is answered exactly once. Stops on SIGTERM or Ctrl-C \
+            within 10 seconds. Logs go to stderr.
+
+            Every setting can stand in the YAML file, in the environment (kafka.group_id is \
+            UHAN_KAFKA_GROUP_ID) or in a flag (--kafka-group-id=x); a flag wins over the \
+            environment, that over the file.
+
+              uhan serve --print-settings > uhan.yaml     (all settings, with their defaults)
+              uhan serve --config uhan.yaml
+              uhan serve --model model --kafka-bootstrap localhost:9092
+            """)
+
+    @Option(help: "A YAML file of settings.")
+    var config: String?
+
+    @Flag(help: "Print all settings with their meaning and defaults as YAML, and exit.")
+    var printSettings = false
+
+    @Argument(
+        parsing: .allUnrecognized, help: "Settings as flags: --name=value or --name value.")
+    var settings: [String] = []
+
+    func run() async throws {
+        guard !printSettings else { return print(ServeConfiguration.reference(), terminator: "") }
+        let configuration = try ServeConfiguration.load(
+            file: config, environment: ProcessInfo.processInfo.environment, arguments: settings)
+        bootstrapLogging(configuration.log)
+        let logger = Logger(label: "uhan")
+
+        let bundle = try ModelBundle(folder: configuration.model)
+        if bundle.isUntrained {
+            logger.warning("untrained weights: scores mean nothing", metadata: ["model": "\(bundle.version)"])
+        }
+        let service = ScoreService(configuration: configuration, bundle: bundle, logger: logger)
+        var group = ServiceGroupConfiguration(
+            services: [service], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = .milliseconds(
+            configuration.shutdown.budgetMilliseconds + 1_500)
+        try await ServiceGroup(configuration: group).run()
+    }
+}
