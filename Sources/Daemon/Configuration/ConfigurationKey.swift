@@ -112,8 +112,10 @@ extension ServeConfiguration {
             "The consumer group; its instances share the partitions."),
         .text(
             "kafka.group_instance_id", \.kafka.groupInstanceID, unset: "the host's name",
+            orEmpty: true,
             "Names this instance in its group (static membership). Unique among running instances: "
-                + "give each its own if several run on one host."
+                + "give each its own if several run on one host. Empty: no static membership, and "
+                + "then kafka.transactional_id must be given."
         ),
         .text(
             "kafka.transactional_id", \.kafka.transactionalID, unset: "group_id-group_instance_id",
@@ -126,13 +128,13 @@ extension ServeConfiguration {
 
         .integer(
             "batch.maximum_posts", \.batch.maximumPosts, 1...4096,
-            "Posts scored and published together."),
+            "Posts published together: one transaction."),
         .integer(
             "batch.maximum_bytes", \.batch.maximumBytes, 1 << 20...1 << 30,
-            "Bytes of events and images in a batch."),
+            "Bytes of scores and dead letters published together."),
         .integer(
             "batch.interval_milliseconds", \.batch.intervalMilliseconds, 1...60_000,
-            "A batch is closed after this time, full or not."),
+            "What is scored is published after this time, few or many."),
 
         .integer(
             "in_flight.high_posts", \.inFlight.highPosts, 1...65_536,
@@ -218,10 +220,11 @@ extension ConfigurationKey {
     fileprivate typealias Path<Value> = WritableKeyPath<ServeConfiguration, Value> & Sendable
 
     fileprivate static func text(
-        _ path: String, _ property: Path<String>, unset: String? = nil, _ help: String
+        _ path: String, _ property: Path<String>, unset: String? = nil, orEmpty: Bool = false,
+        _ help: String
     ) -> Self {
         Self(path: path, accepts: "a text", help: help, unset: unset) { value, configuration in
-            guard let text = value.text, !text.isEmpty else { return false }
+            guard let text = value.text, orEmpty || !text.isEmpty else { return false }
             configuration[keyPath: property] = text
             return true
         } print: {

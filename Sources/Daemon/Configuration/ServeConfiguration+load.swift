@@ -30,7 +30,7 @@ extension ServeConfiguration {
     }
 
     private mutating func deriveDefaults() {
-        if kafka.transactionalID.isEmpty {
+        if kafka.transactionalID.isEmpty, !kafka.groupInstanceID.isEmpty {
             kafka.transactionalID = "\(kafka.groupID)-\(kafka.groupInstanceID)"
         }
     }
@@ -193,6 +193,9 @@ private struct Loader {
         let settings = configuration
         if settings.model.isEmpty { reportMissing("model") }
         if settings.kafka.bootstrap.isEmpty { reportMissing("kafka.bootstrap") }
+        if settings.kafka.transactionalID.isEmpty, settings.delivery == .exactlyOnce {
+            reportMissing("kafka.transactional_id")
+        }
 
         let topics = [settings.topics.posts, settings.topics.scores, settings.topics.deadLetters]
         require(
@@ -208,11 +211,8 @@ private struct Loader {
             "batch.maximum_posts", settings.batch.maximumPosts, notAbove: "in_flight.high_posts",
             settings.inFlight.highPosts)
         requireOrder(
-            "batch.maximum_bytes", settings.batch.maximumBytes, notAbove: "in_flight.high_bytes",
-            settings.inFlight.highBytes)
-        requireOrder(
             "images.maximum_bytes", settings.images.fetching.maximumBytes,
-            notAbove: "batch.maximum_bytes", settings.batch.maximumBytes)
+            notAbove: "in_flight.high_bytes", settings.inFlight.highBytes)
         requireOrder(
             "retry.initial_backoff_milliseconds", settings.retry.initialBackoffMilliseconds,
             notAbove: "retry.maximum_backoff_milliseconds",

@@ -32,8 +32,8 @@ package struct ServeConfiguration: Hashable, Sendable {
     /// it.
     package struct Batch: Hashable, Sendable {
         package var maximumPosts = 16
-        package var maximumBytes = 32 << 20
-        package var intervalMilliseconds = 1_000
+        package var maximumBytes = 4 << 20
+        package var intervalMilliseconds = 250
     }
 
     /// Reading pauses at the high mark and goes on at the low one.

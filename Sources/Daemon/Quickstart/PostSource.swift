@@ -46,7 +46,8 @@ enum PostSource: Sendable {
                 PostJSON(
                     uid: post.uid, pid: post.pid, title: post.title, alltags: post.tags,
                     description: post.description.isEmpty ? nil : post.description,
-                    image_url: folder.imageURL(of: post)))
+                    image_url: folder.imageURL(of: post),
+                    image_base64: folder.inlineImage(of: post)))
         }
     }
 }
@@ -91,7 +92,8 @@ struct FolderPosts: Sendable {
         let path = try file.absolutePath()
         self.folder = String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex))
         var posts: [PostEvent] = []
-        for (index, line) in file.bytes.split(separator: UInt8(ascii: "\n")).enumerated() {
+        let lines = file.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() where !line.allSatisfy(" \t\r".utf8.contains) {
             do throws(EventError) {
                 posts.append(try PostEvent(parsing: Array(line), from: .file))
             } catch {
@@ -117,5 +119,10 @@ struct FolderPosts: Sendable {
         case .url(let url): url
         case .inline, nil: nil
         }
+    }
+
+    func inlineImage(of post: PostEvent) -> String? {
+        guard case .inline(let bytes) = post.image else { return nil }
+        return Data(bytes).base64EncodedString()
     }
 }

@@ -25,7 +25,7 @@ struct QuickstartShow: Service {
 
     func run() async throws {
         let isStopping = Flag()
-        let result = await withGracefulShutdownHandler {
+        let result = await withTaskCancellationOrGracefulShutdownHandler {
             await withCheckedContinuation { ended in
                 let started = startThread {
                     ended.resume(returning: Result { try publishAndShow(isStopping) })
@@ -34,7 +34,7 @@ struct QuickstartShow: Service {
                     ended.resume(returning: .failure(ScoreService.Failure.threadNotStarted))
                 }
             }
-        } onGracefulShutdown: {
+        } onCancelOrGracefulShutdown: {
             isStopping.set()
         }
         try result.get()
@@ -59,7 +59,7 @@ struct QuickstartShow: Service {
         var published = 0
         var answered = 0
         var isDone = false
-        while !isStopping.isSet, !(isDone && answered == published) {
+        while !isStopping.isSet, !(isDone && answered >= published) {
             while !isDone, published - answered < Self.maximumAhead {
                 guard let post = try source.post(published, limit: limit) else {
                     isDone = true

@@ -47,9 +47,14 @@ struct ScoreView: Sendable {
     }
 
     private let hasColour: Bool
+    /// Columns of the terminal.
+    private let width: Int
 
     init() {
         hasColour = isatty(STDERR_FILENO) == 1 && getenv("NO_COLOR") == nil
+        var size = winsize()
+        let isKnown = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
+        width = isKnown ? Int(size.ws_col) : 100
     }
 
     func score(_ json: [UInt8], number: Int, lag: Int64, inFlight: Int) -> String {
@@ -64,20 +69,25 @@ struct ScoreView: Sendable {
         let stages = ["queue", "fetch", "decode", "backbone", "encode", "score"].map {
             "\($0) \(decimal(event.timings_ms?[$0] ?? 0, places: 0))"
         }
-        let lines = [
-            bold("#\(number)  score \(decimal(score, places: 2)), \(decimal(views, places: 1)) views a day")
-                + "   \(printable(event.uid)), post \(printable(event.pid))   \(flags)",
-            words(attention.words),
-            "attention: text \(percent(attention.modality.text)), image \(percent(attention.modality.image))",
-            "\(stages.joined(separator: ", ")) ms; lag \(lag), in flight \(inFlight)",
-        ]
-        guard hasColour, let image = attention.image, let map = heatMap(image) else {
+        let map = hasColour ? attention.image.flatMap(heatMap) : nil
+        let indent = map == nil ? 4 : (attention.image?.grid.last ?? 0) + 4
+        let title =
+            "#\(number)  score \(decimal(score, places: 2)), \(decimal(views, places: 1)) views a day"
+        let lines =
+            ["\(bold(title))   \(printable(event.uid)), post \(printable(event.pid))   \(flags)"]
+            + words(attention.words, width: max(20, width - indent)) + [
+                "attention: text \(percent(attention.modality.text)), "
+                    + "image \(percent(attention.modality.image))",
+                "\(stages.joined(separator: ", ")) ms; lag \(lag), in flight \(inFlight)",
+            ]
+        guard let map else {
             return "\n" + lines.joined(separator: "\n    ")
         }
-        return "\n"
-            + map.enumerated().map { row, cells in
-                "  \(cells)  \(lines.indices.contains(row - 1) ? lines[row - 1] : "")"
-            }.joined(separator: "\n")
+        let margin = String(repeating: " ", count: indent)
+        return (0..<max(map.count, lines.count)).reduce("") { drawing, row in
+            let left = row < map.count ? "  \(map[row])  " : margin
+            return drawing + "\n" + left + (row < lines.count ? lines[row] : "")
+        }
     }
 
     func deadLetter(_ message: ConsumedMessage, number: Int) -> String {
@@ -91,14 +101,39 @@ struct ScoreView: Sendable {
 
     // MARK: Drawing
 
-    private func words(_ words: [Event.Attention.Word]) -> String {
-        guard !words.isEmpty else { return "(no known word)" }
+    /// The words, shaded or with their share, in lines of at most `width` columns.
+    private func words(_ words: [Event.Attention.Word], width: Int) -> [String] {
+        guard !words.isEmpty else { return ["(no known word)"] }
         let largest = words.map(\.weight).max() ?? 1
-        return words.map { word in
+        var lines: [String] = []
+        var line = ""
+        var columns = 0
+        for word in words {
             let text = printable(word.text)
-            return hasColour
-                ? shaded(" \(text) ", word.weight / largest) : "\(text) \(percent(word.weight))"
-        }.joined(separator: hasColour ? "" : ", ")
+            let plain = hasColour ? " \(text) " : "\(text) \(percent(word.weight))  "
+            let taken = Self.columns(of: plain)
+            if columns > 0, columns + taken > width {
+                lines.append(line)
+                (line, columns) = ("", 0)
+            }
+            line += hasColour ? shaded(plain, word.weight / largest) : plain
+            columns += taken
+        }
+        return lines + [line]
+    }
+
+    /// East Asian characters and emoji take two columns.
+    private static func columns(of text: String) -> Int {
+        text.unicodeScalars.reduce(0) { columns, scalar in
+            switch scalar.value {
+            case 0x1100...0x115F, 0x2E80...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF,
+                0xFE30...0xFE6F, 0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1FAFF,
+                0x20000...0x3FFFD:
+                columns + 2
+            default:
+                scalar.properties.generalCategory == .nonspacingMark ? columns : columns + 1
+            }
+        }
     }
 
     /// Two rows of regions a line: the upper half block has one colour, what is behind it another.

@@ -6,6 +6,9 @@ import Pipeline
 final class KafkaPublisher {
     /// Long enough for a healthy broker, short enough to keep polling the consumer between tries.
     private static let stepTimeoutMilliseconds = 1_000
+    /// Where the group coordinator does not answer in this time, librdkafka wants an abort, not
+    /// the same call again.
+    private static let offsetsTimeoutMilliseconds = 5_000
 
     private let configuration: ClientConfiguration
     private let delivery: Delivery
@@ -40,7 +43,7 @@ final class KafkaPublisher {
         case .sendOffsets(let offsets):
             try current().sendOffsets(
                 offsets.forKafka, group: consumer.groupMetadata(),
-                timeoutMilliseconds: Self.stepTimeoutMilliseconds)
+                timeoutMilliseconds: Self.offsetsTimeoutMilliseconds)
         case .commit:
             try current().commit(timeoutMilliseconds: Self.stepTimeoutMilliseconds)
         case .abort:

@@ -17,7 +17,8 @@ package struct ScoreService: Service {
                 "stopped before everything that was scored could be published; "
                     + "the next start does the rest again"
             case .publishing(let text):
-                "gave up publishing: \(text)"
+                "gave up publishing: \(text); put that right and start again: nothing is lost, "
+                    + "what is unpublished is done anew"
             case .threadNotStarted:
                 "the polling thread could not be started"
             }
@@ -59,9 +60,9 @@ package struct ScoreService: Service {
             unusable: configuration.images.unusable, clock: clock,
             decodingThreads: max(1, configuration.threads / 2))
 
-        let result = await withGracefulShutdownHandler {
+        let result = await withTaskCancellationOrGracefulShutdownHandler {
             await runLoop(clock, reports, mailbox, scoring, preparer)
-        } onGracefulShutdown: {
+        } onCancelOrGracefulShutdown: {
             logger.info("stopping")
             mailbox.post(.stop)
         }

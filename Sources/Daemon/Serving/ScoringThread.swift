@@ -22,7 +22,8 @@ final class ScoringThread: Sendable {
             guard state == .active else {
                 return answer(.failure(ScoringFailure("the daemon is stopping")))
             }
-            let scoring = scorer.score(post, pixels: pixels).scoring(of: scorer.bundle)
+            var scoring = scorer.score(post, pixels: pixels).scoring(of: scorer.bundle)
+            if post.image != nil, pixels == nil { scoring.flags.insert(.imageUnusable) }
             answer(
                 scoring.score.isFinite
                     ? .success(scoring)
