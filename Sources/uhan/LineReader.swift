@@ -2,7 +2,7 @@ import Glibc
 
 /// The lines of a file or of stdin ("-"), one at a time, without the newline. Empty lines are
 /// passed over.
-final class LineReader: Sequence, IteratorProtocol {
+final class LineReader {
     struct Line {
         /// Counted from 1.
         let number: Int
@@ -13,6 +13,7 @@ final class LineReader: Sequence, IteratorProtocol {
     /// An inline image of 16 MiB in base64, and its post.
     static let maximumLineBytes = 24 << 20
 
+    private let path: String
     private let file: UnsafeMutablePointer<FILE>
     private var number = 0
 
@@ -20,18 +21,31 @@ final class LineReader: Sequence, IteratorProtocol {
         guard let file = path == "-" ? fdopen(STDIN_FILENO, "r") : fopen(path, "re") else {
             throw CommandError("cannot read \(path): \(String(cString: strerror(errno)))")
         }
+        self.path = path
         self.file = file
+        var status = stat()
+        guard fstat(fileno(file), &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
+            throw CommandError("cannot read \(path): it is a folder; give a file of JSON lines")
+        }
     }
 
     deinit {
         fclose(file)
     }
 
-    func next() -> Line? {
+    /// nil at the end of the file.
+    func next() throws -> Line? {
         while true {
             var bytes: [UInt8] = []
             var byte = getc_unlocked(file)
-            if byte == EOF { return nil }
+            if byte == EOF {
+                guard ferror(file) == 0 else {
+                    throw CommandError(
+                        "cannot read on in \(path) after line \(number): "
+                            + String(cString: strerror(errno)))
+                }
+                return nil
+            }
             number += 1
             while byte != EOF, byte != Int32(UInt8(ascii: "\n")) {
                 if bytes.count < Self.maximumLineBytes { bytes.append(UInt8(truncatingIfNeeded: byte)) }

@@ -40,7 +40,9 @@ struct QuickstartCommand: AsyncParsableCommand {
     func run() async throws {
         bootstrapLogging(.init(level: .warning, format: .text))
         try await Quickstart(
-            options: .init(posts: posts, folder: from, model: model, threads: threads), say: say
+            options: .init(
+                posts: posts, folder: from, model: model.map(openModel), threads: threads),
+            say: say
         ).run()
     }
 }

@@ -72,8 +72,13 @@ struct Score: ParsableCommand {
         var error: Failure?
     }
 
+    func validate() throws {
+        if threads < 1 { throw ValidationError("--threads must be at least 1") }
+    }
+
     func run() throws {
-        let bundle = try ModelBundle(folder: model)
+        let lines = try LineReader(path: posts)
+        let bundle = try openModel(model)
         let scorer = try PostScorer(
             bundle: bundle, workers: Workers(count: threads), nanoseconds: monotonicNanoseconds)
         if bundle.isUntrained { say("untrained weights: these scores mean nothing") }
@@ -84,10 +89,15 @@ struct Score: ParsableCommand {
         let start = monotonicNanoseconds()
         var (scored, failed) = (0, 0)
         var features = SafetensorsWriter()
-        for line in try LineReader(path: posts) {
+        var pids: Set<String> = []
+        while let line = try lines.next() {
             let (result, seen) = score(line, with: scorer, imagesIn: folder)
             if featuresOutput != nil, let seen, let pid = result.pid {
-                features.add(pid, shape: [seen.count / channels, channels], seen)
+                if pids.insert(pid).inserted {
+                    features.add(pid, shape: [seen.count / channels, channels], seen)
+                } else {
+                    say("line \(line.number): pid \(pid) again; its first features are kept")
+                }
             }
             if result.error == nil { scored += 1 } else { failed += 1 }
             try printJSON(result)
@@ -111,14 +121,28 @@ struct Score: ParsableCommand {
             result.pid = post.pid
             result.uid = post.uid
             let pixels = try post.image.map { image in
-                try decode(image, in: folder, side: scorer.bundle.configuration.image.side)
+                let bytes = try read(image, in: folder)
+                if let expected = post.imageSHA256.map({ hexadecimal($0) }), sha256Hex(bytes) != expected {
+                    throw EventError(
+                        .imageChecksumMismatch, field: "image_sha256", found: expected,
+                        expected: "\(sha256Hex(bytes)), which the image's bytes have")
+                }
+                return try JPEG.decodeSquare(
+                    bytes, side: scorer.bundle.configuration.image.side, limits: ImageLimits())
             }
             let scored = scorer.score(post, pixels: pixels)
             let prediction = scored.prediction
+            let viewsPerDay = Prediction.viewsPerDay(score: prediction.score)
+            guard prediction.score.isFinite, viewsPerDay.isFinite else {
+                result.error = .init(
+                    reason: DeadLetterReason.scoringFailed.rawValue,
+                    text: "the score is \(prediction.score): check the model's weights")
+                return (result, nil)
+            }
             features = scored.features
             let grid = scorer.bundle.configuration.grid
             result.score = prediction.score
-            result.views_per_day = Prediction.viewsPerDay(score: prediction.score)
+            result.views_per_day = viewsPerDay
             result.flags = scored.flags.map(\.rawValue).sorted()
             result.words = zip(scored.words, prediction.words).map(Line.Word.init)
             if !prediction.regions.isEmpty {
@@ -141,17 +165,18 @@ struct Score: ParsableCommand {
         return (result, features)
     }
 
-    private func decode(
-        _ image: PostEvent.ImageReference, in folder: String, side: Int
-    ) throws -> Pixels {
+    private func read(
+        _ image: PostEvent.ImageReference, in folder: String
+    ) throws -> [UInt8] {
         switch image {
-        case .inline(let bytes):
-            return try JPEG.decodeSquare(bytes, side: side, limits: ImageLimits())
+        case .inline(let bytes): return bytes
         case .relativePath(let path):
-            let file = try MappedFile(path: "\(folder)/\(path)")
-            return try JPEG.decodeSquare(Array(file.bytes), side: side, limits: ImageLimits())
+            return try MappedFile(path: "\(folder)/\(path)")
+                .contents(maximumBytes: ImageLimits().maximumBytes + 1)
         case .url(let url):
-            throw CommandError("'\(url)' is not fetched here; give \"image\", a path below --images")
+            throw EventError(
+                .imageRefused, field: "image_url", found: "'\(url)', which is not fetched here",
+                expected: "\"image\", a path below --images")
         }
     }
 

@@ -23,7 +23,7 @@ struct Serve: AsyncParsableCommand {
             UHAN_KAFKA_GROUP_ID) or in a flag (--kafka-group-id=x); a flag wins over the \
             environment, that over the file.
 
-              uhan serve --print-settings > uhan.yaml     (all settings, with their defaults)
+              uhan serve --print-settings > uhan.yaml     (settings and defaults)
               uhan serve --config uhan.yaml
               uhan serve --model model --kafka-bootstrap localhost:9092
             """)
@@ -45,7 +45,7 @@ struct Serve: AsyncParsableCommand {
         bootstrapLogging(configuration.log)
         let logger = Logger(label: "uhan")
 
-        let bundle = try ModelBundle(folder: configuration.model)
+        let bundle = try openModel(configuration.model)
         if bundle.isUntrained {
             logger.warning("untrained weights: scores mean nothing", metadata: ["model": "\(bundle.version)"])
         }

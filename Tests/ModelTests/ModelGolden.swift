@@ -75,7 +75,7 @@ enum ModelGolden {
 
     static func pixels(_ name: String) throws -> Pixels {
         let file = try MappedFile(path: "\(folder)/images/\(name).rgb")
-        return Pixels(width: 96, height: 96, rgb: Array(file.bytes))
+        return Pixels(width: 96, height: 96, rgb: file.contents())
     }
 
     /// No golden file at all fails every test that uses it: an empty list of cases would pass.

@@ -12,11 +12,11 @@ package struct Quickstart: Sendable {
         package var posts: Int?
         /// A folder with `posts.jsonl` and images; nil: posts that the project draws itself.
         package var folder: String?
-        /// A model bundle; nil: one with seeded weights.
-        package var model: String?
+        /// nil: one with seeded weights.
+        package var model: ModelBundle?
         package var threads: Int
 
-        package init(posts: Int?, folder: String?, model: String?, threads: Int) {
+        package init(posts: Int?, folder: String?, model: ModelBundle?, threads: Int) {
             self.posts = posts
             self.folder = folder
             self.model = model
@@ -110,8 +110,8 @@ struct QuickstartModel {
     init(
         options: Quickstart.Options, posts: FolderPosts?, say: @Sendable (String) -> Void
     ) throws {
-        if let folder = options.model {
-            bundle = try ModelBundle(folder: folder)
+        if let model = options.model {
+            bundle = model
             temporaryFolder = nil
             return
         }

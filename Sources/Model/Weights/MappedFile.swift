@@ -6,7 +6,8 @@ import Glibc
 package final class MappedFile: @unchecked Sendable {
     // Sendable: the mapping is private, read-only and constant until deinit.
     package let path: String
-    package let bytes: UnsafeRawBufferPointer
+    /// Valid as long as this object lives: whoever keeps the pointer keeps the file.
+    let bytes: UnsafeRawBufferPointer
 
     package init(path: String) throws(ModelError) {
         self.path = path
@@ -36,6 +37,11 @@ package final class MappedFile: @unchecked Sendable {
         if let start = bytes.baseAddress {
             munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
         }
+    }
+
+    /// A copy of the first `maximumBytes` bytes.
+    package func contents(maximumBytes: Int = .max) -> [UInt8] {
+        Array(bytes.prefix(maximumBytes))
     }
 
     /// Lower-case hex of the SHA-256 of the whole file.

@@ -60,7 +60,7 @@ package struct SeededBundle: Sendable {
             try Self.check(Safetensors(file: file), blocks: blocks)
             let copy = "backbone.safetensors"
             let sha256 =
-                backbone.link ? file.sha256() : try writer.write(Array(file.bytes), to: copy)
+                backbone.link ? file.sha256() : try writer.write(file.contents(), to: copy)
             backboneEntry = .init(
                 architecture: "vgg16", blocks: blocks,
                 file: backbone.link ? try file.absolutePath() : copy, sha256: sha256, trained: backbone.trained, origin: backbone.origin)

@@ -34,7 +34,8 @@ package final class PostScorer {
         unknownUser = bundle.head.project(user: bundle.users.unknownVector)
     }
 
-    /// - Parameter pixels: a square of the model's side; nil where the post has no image.
+    /// - Parameter pixels: a square of the model's side; nil where the post has no image, or one
+    ///   that cannot be used.
     package func score(_ post: PostEvent, pixels: Pixels?) -> Result {
         let start = nanoseconds()
         let features = pixels.map(backbone.features)
@@ -52,7 +53,7 @@ package final class PostScorer {
         let end = nanoseconds()
 
         var flags: Set<ScoreFlag> = []
-        if pixels == nil { flags.insert(.noImage) }
+        if pixels == nil { flags.insert(post.image == nil ? .noImage : .imageUnusable) }
         if text.ids.isEmpty { flags.insert(.noText) }
         if vector == nil { flags.insert(.unknownUser) }
         if bundle.isUntrained { flags.insert(.untrained) }

@@ -469,8 +469,9 @@ package struct ScorePath<Image: Sendable>: Sendable {
             drop(partition, 0..<count)
             partitions[partition]?.nextOffset = max(assigned.nextOffset, offset)
         }
-        batchDue =
-            publishableRecords > 0 ? now.uptime + configuration.commitIntervalMilliseconds : nil
+        if publishableRecords > 0 {
+            batchDue = now.uptime + configuration.commitIntervalMilliseconds
+        }
     }
 
     /// Removes records from memory, published or given up; work under way on them is cancelled.
@@ -498,6 +499,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
         assigned.finished -= range.clamped(to: 0..<assigned.finished).count
         assigned.tickets.removeSubrange(range)
         partitions[partition] = assigned
+        if publishableRecords == 0 { batchDue = nil }
     }
 
     // MARK: - Rebalancing
@@ -506,7 +508,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
         for partition in added where partitions[partition] == nil {
             partitions[partition] = AssignedPartition()
         }
-        if isPaused, !added.isEmpty {
+        if isPaused || stopping != nil, !added.isEmpty {
             effects.append(.pause(added))
         }
     }
@@ -566,7 +568,9 @@ package struct ScorePath<Image: Sendable>: Sendable {
         if !assigned.isEmpty {
             effects.append(.pause(assigned))
         }
-        assigned.forEach { giveUpUnfinished($0) }
+        for partition in assigned {
+            giveUpUnfinished(partition)
+        }
     }
 
     private mutating func continueStop() {

@@ -119,7 +119,7 @@ struct Publisher: Sendable {
         case (_, .retry(let text)):
             return retryStep("\(step.name): \(text)", at: uptime)
 
-        case (.publishing(let batch), .done), (.publishing(let batch), .committed):
+        case (.publishing(let batch), .done):
             return stepSucceeded(step, of: batch, at: uptime)
         case (.publishing, .abort(let text)):
             return abortBatch("\(step.name): \(text)", at: uptime)
@@ -135,7 +135,7 @@ struct Publisher: Sendable {
             notBefore = uptime + delay(consecutiveAborts)
             return .committed(offsets)
 
-        case (.creatingProducer, _), (.aborting, _), (.readingCommitted, _):
+        case (.publishing, _), (.creatingProducer, _), (.aborting, _), (.readingCommitted, _):
             return loseProducer("\(step.name): answered by \(result)", at: uptime)
         }
     }

@@ -208,8 +208,8 @@ extension ScorePath {
         case stop
     }
 
-    /// Effects are executed in their order, and the answers to `publish` handed in, before the
-    /// consumer is polled again.
+    /// Effects are executed in their order. A `publish` (there is at most one) is answered before
+    /// any other event is handed in, so the consumer is not polled in between.
     package enum Effect: Sendable {
         /// Fetch and decode the post's image on a worker thread. Must answer by `deadline`
         /// (uptime); an answer after it comes too late.

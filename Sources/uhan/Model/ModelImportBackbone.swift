@@ -16,8 +16,8 @@ struct ModelImportBackbone: ParsableCommand {
             The normalisation belongs to the weights: torchvision's and timm's want 'torchvision', \
             Keras' and Caffe's want 'caffe', the paper's authors fed raw pixels: 'raw'.
 
-              uhan model import-backbone vgg16.safetensors --normalization torchvision \
-            --seed 1 --output model
+              uhan model import-backbone vgg16.safetensors --seed 1 --output model \\
+                --normalization torchvision
             """)
 
     @Argument(help: "The safetensors file.")

@@ -8,6 +8,8 @@ struct ModelInspect: ParsableCommand {
         discussion: """
             Loads the bundle as the daemon would, every checksum, shape and value checked, and \
             prints one JSON object.
+
+              uhan model inspect model
             """)
 
     @Argument(help: "The bundle's folder.")
@@ -33,7 +35,7 @@ struct ModelInspect: ParsableCommand {
     }
 
     func run() throws {
-        let model = try ModelBundle(folder: bundle)
+        let model = try openModel(bundle)
         _ = try model.makeBackbone(workers: Workers(count: 1))
         let configuration = model.configuration
         try printJSON(

@@ -1,0 +1,181 @@
+import Model
+import Pipeline
+import Testing
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// The schemas, their samples and the code say the same.
+@Suite struct SchemaTests {
+    private static let folder: String = {
+        var parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+        parts.removeLast(3)
+        return parts.joined(separator: "/") + "/schemas"
+    }()
+
+    private static func bytes(_ path: String) throws -> [UInt8] {
+        try [UInt8](Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(path)")))
+    }
+
+    private static func schema(_ name: String) throws -> JSONSchema {
+        JSONSchema(try JSONValue(parsing: bytes("\(name).json")))
+    }
+
+    private static func samples(_ schema: String, in subfolder: String) throws -> [String] {
+        let names = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/\(subfolder)")
+            .filter { $0.hasPrefix(schema) && $0.hasSuffix(".json") }.sorted()
+        #expect(!names.isEmpty, "no samples of \(schema) in \(subfolder)")
+        return names.map { "\(subfolder)/\($0)" }
+    }
+
+    @Test func samplePostsAreReadAndValidate() throws {
+        let schema = try Self.schema("post.v1")
+        for name in try Self.samples("post.v1", in: "samples") {
+            let bytes = try Self.bytes(name)
+            #expect(schema.errors(in: try JSONValue(parsing: bytes)) == [], "\(name)")
+            let source: PostEvent.Source = name.hasSuffix(".file.json") ? .file : .topic
+            #expect(throws: Never.self, "\(name)") {
+                try PostEvent(parsing: bytes, from: source)
+            }
+        }
+        let post = try PostEvent(
+            parsing: Self.bytes("samples/post.v1.url.json"), from: .topic)
+        #expect(post.uid == "25893@N22")
+        #expect(post.tags == "blackandwhite bw reflection berlin wet rain symmetry")
+        #expect(post.image == .url("https://images.example.org/565381.jpg"))
+        #expect(post.scoreBy == 1_457_274_248.5)
+        let inline = try PostEvent(
+            parsing: Self.bytes("samples/post.v1.inline.json"), from: .topic)
+        guard case .inline(let image) = inline.image else {
+            Issue.record("no inline image")
+            return
+        }
+        #expect(image.starts(with: [0xFF, 0xD8]) && image.suffix(2) == [0xFF, 0xD9])
+    }
+
+    @Test func refusedPostsAreRefusedByBoth() throws {
+        let schema = try Self.schema("post.v1")
+        for name in try Self.samples("post.v1", in: "samples/refused") {
+            let bytes = try Self.bytes(name)
+            #expect(!schema.errors(in: try JSONValue(parsing: bytes)).isEmpty, "\(name)")
+            #expect(throws: EventError.self, "\(name)") {
+                try PostEvent(parsing: bytes, from: .file)
+            }
+        }
+    }
+
+    @Test func sampleScoresAreWhatIsWritten() throws {
+        let schema = try Self.schema("score.v1")
+        for name in try Self.samples("score.v1", in: "samples") {
+            let sample = try JSONValue(parsing: Self.bytes(name))
+            #expect(schema.errors(in: sample) == [], "\(name)")
+            let event = try ScoreEvent(parsing: Self.bytes(name))
+            #expect(try JSONValue(parsing: event.json) == sample, "\(name)")
+        }
+    }
+
+    @Test func everyScoreThatCanBeWrittenValidates() throws {
+        let schema = try Self.schema("score.v1")
+        let grid = ScoreAttention.Grid(rows: 2, columns: 2, weights: [0.1, 0.2, 0.3, 0.4])
+        var flagSets: [Set<ScoreFlag>] = ScoreFlag.allCases.map { [$0] }
+        flagSets += [[], Set(ScoreFlag.allCases)]
+        for flags in flagSets {
+            for image in [nil, grid] {
+                for expected in [nil, 12.5 as Float] {
+                    let scoring = Scoring(
+                        score: -3e-8, expectedViewsPerDay: expected, model: "m",
+                        userVector: "unknown", flags: flags,
+                        attention: ScoreAttention(
+                            words: image == nil ? [] : [.init("a", 1)], image: image,
+                            textWeight: 0, imageWeight: 1))
+                    let event = ScoreEvent(
+                        pid: "p", uid: "u",
+                        outcome: .scored(
+                            .init(scoring, isRepeat: true, timings: ScoreEvent.Timings())),
+                        eventTime: expected == nil ? nil : 1, scoredAt: 2,
+                        origin: .init(topic: "posts", partition: 0, offset: 0))
+                    #expect(schema.errors(in: try JSONValue(parsing: event.json)) == [])
+                }
+            }
+        }
+    }
+
+    /// Neither parser may crash, whatever a byte is replaced by.
+    @Test func damagedEventsAreReadOrRefused() throws {
+        var generator = SplitMix64(seed: 4)
+        var refused = 0
+        for name in try Self.samples("post.v1", in: "samples")
+            + Self.samples("score.v1", in: "samples")
+        {
+            let sample = try Self.bytes(name)
+            for _ in 0..<1_000 {
+                var bytes = sample
+                for _ in 0...generator.next() % 3 {
+                    let index = Int(generator.next() % UInt64(bytes.count))
+                    bytes[index] = UInt8(truncatingIfNeeded: generator.next())
+                }
+                do throws(EventError) {
+                    _ = try PostEvent(parsing: bytes, from: .file)
+                } catch {
+                    refused += 1
+                    #expect(!error.description.isEmpty)
+                }
+                _ = try? ScoreEvent(parsing: bytes)
+            }
+        }
+        #expect(refused > 1_000)
+    }
+
+    @Test func scoresThatLackSomethingDoNotValidate() throws {
+        let schema = try Self.schema("score.v1")
+        for name in try Self.samples("score.v1", in: "samples/refused") {
+            #expect(!schema.errors(in: try JSONValue(parsing: Self.bytes(name))).isEmpty)
+            #expect(throws: JSONError.self) { try ScoreEvent(parsing: Self.bytes(name)) }
+        }
+        guard
+            case .object(let members) = try JSONValue(
+                parsing: Self.bytes("samples/score.v1.scored.json"))
+        else {
+            Issue.record("no object")
+            return
+        }
+        for name in members.keys where !["event_time", "expected_views_per_day"].contains(name) {
+            var rest = members
+            rest[name] = nil
+            #expect(!schema.errors(in: .object(rest)).isEmpty, "without \(name)")
+        }
+    }
+
+    @Test func deadLettersHaveTheHeadersOfTheirSchema() throws {
+        let schema = try Self.schema("dead-letter.v1")
+        let sample = try JSONValue(parsing: Self.bytes("samples/dead-letter.v1.json"))
+        #expect(schema.errors(in: sample) == [])
+        let record = Record(
+            partition: Partition(topic: "posts", number: 3), offset: 1843, key: nil,
+            value: [UInt8](repeating: 0, count: 5_000))
+        for reason in DeadLetterReason.allCases {
+            for maximumBytes in [1_000, 10_000] {
+                let output = DeadLetter(record: record, reason: reason, error: "text")
+                    .output(to: "dead", maximumBytes: maximumBytes)
+                let headers = output.headers.map {
+                    ($0.key, JSONValue.string(String(decoding: $0.value ?? [], as: UTF8.self)))
+                }
+                let object = JSONValue.object(Dictionary(uniqueKeysWithValues: headers))
+                #expect(schema.errors(in: object) == [], "\(reason)")
+            }
+        }
+        // And the schema knows no reason that the code does not.
+        guard case .object(let root) = try JSONValue(parsing: Self.bytes("dead-letter.v1.json")),
+            case .object(let properties) = root["properties"],
+            case .object(let reason) = properties["uhan.reason"],
+            case .array(let values) = reason["enum"]
+        else {
+            Issue.record("no reasons")
+            return
+        }
+        #expect(values.map(\.text) == DeadLetterReason.allCases.map(\.rawValue))
+    }
+}

@@ -1,0 +1,352 @@
+import Model
+import Pipeline
+
+/// What must never happen, found.
+struct Violation: Error, CustomStringConvertible {
+    enum Kind: String {
+        /// An offset was committed past a record whose output nobody can read.
+        case lost
+        /// Two outputs for one record.
+        case duplicate
+        /// Outputs of a partition, or of a key, out of the order of the input.
+        case order
+        /// A bound on records, bytes or work under way was exceeded.
+        case memory
+        /// After the faults ended, not everything came to its end.
+        case stuck
+        /// A second step was asked for before the first was answered.
+        case twoSteps
+        /// A stop took longer than its budget.
+        case slowStop
+        /// An output that belongs to no record, or is not what its record asks for.
+        case wrongOutput
+    }
+
+    var kind: Kind
+    var text: String
+    var description: String { "\(kind.rawValue): \(text)" }
+}
+
+/// What can befall one call on the producer.
+enum StepFault: String, CaseIterable {
+    case none, crashBefore, crashAfter, requestLost, replyLost, refused, broken, brokenAfter
+}
+
+/// Which faults met which steps, over many seeds: shows that the simulation still goes where it
+/// claims to go.
+struct Coverage {
+    struct Meeting: Hashable {
+        var step: String
+        var fault: StepFault
+    }
+
+    static let expectedHappenings = [
+        "crash", "rebalance", "thrown out", "freeze", "replaced while frozen", "stop",
+        "clock moved", "post expired", "dead letter", "post given up", "path failed for good",
+        "batch aborted", "producer lost", "paused",
+    ]
+
+    private(set) var meetings: [Meeting: Int] = [:]
+    var happenings: [String: Int] = [:]
+
+    mutating func count(_ step: PublishStep, _ fault: StepFault) {
+        meetings[Meeting(step: step.kind, fault: fault), default: 0] += 1
+    }
+
+    mutating func add(_ other: Coverage) {
+        meetings.merge(other.meetings, uniquingKeysWith: +)
+        happenings.merge(other.happenings, uniquingKeysWith: +)
+    }
+}
+
+extension PublishStep {
+    static let kinds = [
+        "createProducer", "begin", "produce", "sendOffsets", "commit", "abort", "flush",
+        "commitOffsets", "readCommitted",
+    ]
+
+    var kind: String {
+        switch self {
+        case .createProducer: "createProducer"
+        case .begin: "begin"
+        case .produce: "produce"
+        case .sendOffsets: "sendOffsets"
+        case .commit: "commit"
+        case .abort: "abort"
+        case .flush: "flush"
+        case .commitOffsets: "commitOffsets"
+        case .readCommitted: "readCommitted"
+        }
+    }
+}
+
+/// Brokers, clocks, chance and the referee: everything outside of the processes.
+struct World {
+    private struct Input {
+        var record: Record
+        var available: Milliseconds
+    }
+
+    let configuration: ScorePathConfiguration
+    private var generator: SplitMix64
+    private let isTracing: Bool
+    var broker = SimulatedBroker()
+    private(set) var now = Moment(uptime: 1_000, epoch: 1_700_000_000_000)
+    private var inputs: [Partition: [Input]] = [:]
+    private var referee: Referee
+    private(set) var violation: Violation?
+    private(set) var coverage = Coverage()
+    var hasFaults = true
+    /// In a thousand.
+    private let faultRate: Int
+    let disturbanceRate: Int
+    /// Until then no call on a producer comes to a good end.
+    private var coordinatorAwayUntil: Milliseconds = 0
+
+    var partitions: [Partition] { inputs.keys.sorted() }
+
+    init(seed: UInt64, isTracing: Bool) {
+        var generator = SplitMix64(seed: seed)
+        func random(_ count: Int) -> Int { Int(generator.next() % UInt64(count)) }
+
+        var configuration = ScorePathConfiguration()
+        configuration.delivery = random(5) == 0 ? .atLeastOnce : .exactlyOnce
+        configuration.maximumBatchRecords = 1 + random(6)
+        configuration.commitIntervalMilliseconds = Milliseconds(random(150))
+        configuration.highWaterRecords = 2 + random(12)
+        configuration.lowWaterRecords = random(configuration.highWaterRecords)
+        configuration.highWaterBytes = random(2) == 0 ? 1 << 20 : 1_500
+        configuration.lowWaterBytes = configuration.highWaterBytes / 2
+        configuration.maximumPreparedPosts = 1 + random(4)
+        configuration.retryBudgetMilliseconds = 1_500
+        configuration.firstRetryDelayMilliseconds = 20
+        configuration.maximumRetryDelayMilliseconds = 300
+        configuration.transactionBudgetMilliseconds = 600
+        configuration.firstStepDelayMilliseconds = 5
+        configuration.maximumStepDelayMilliseconds = 100
+        configuration.maximumConsecutiveAborts = 3
+        configuration.maximumConsecutiveLostProducers = 3
+        configuration.revokeBudgetMilliseconds = Milliseconds(50 + random(300))
+        configuration.stopBudgetMilliseconds = 800
+        configuration.rememberedPosts = 1 + random(20)
+        self.configuration = configuration
+        self.isTracing = isTracing
+        faultRate = [20, 50, 100, 250][random(4)]
+        disturbanceRate = [1, 5, 15][random(3)]
+        referee = Referee(delivery: configuration.delivery)
+
+        let partitionCount = 1 + random(3)
+        let recordCount = 8 + random(25)
+        for number in 0..<partitionCount {
+            inputs[Partition(topic: "posts", number: Int32(number))] = []
+        }
+        for index in 0..<recordCount {
+            let user = random(5)
+            let partition = Partition(topic: "posts", number: Int32(user % partitionCount))
+            // Offsets have gaps where the producer of the posts is transactional itself.
+            let gap = Int64(random(10) == 0 ? random(3) : 0)
+            let offset = (inputs[partition]?.last?.record.offset ?? -1) + 1 + gap
+            let record = Self.post(
+                index: index, user: user, partition, offset, epoch: now.epoch, random)
+            inputs[partition]?.append(
+                Input(record: record, available: now.uptime + Milliseconds(random(2_500))))
+            referee.expect(record)
+        }
+        for partition in inputs.keys {
+            // A record is there only when those before it are.
+            var latest: Milliseconds = 0
+            for index in (inputs[partition] ?? []).indices {
+                latest = max(latest, inputs[partition]?[index].available ?? 0)
+                inputs[partition]?[index].available = latest
+            }
+        }
+        self.generator = generator
+        let all = inputs.keys.sorted()
+        broker.withGroup { $0.partitions = all }
+    }
+
+    private static func post(
+        index: Int, user: Int, _ partition: Partition, _ offset: Int64, epoch: Milliseconds,
+        _ random: (Int) -> Int
+    ) -> Record {
+        let uid = "user\(user)"
+        let pid = random(8) == 0 && index > 0 ? random(index) : index
+        var fields = "\"uid\":\"\(uid)\",\"pid\":\"\(pid)\""
+        switch random(6) {
+        case 0: break
+        case 1 where random(3) == 0: fields += ",\"image_url\":\"http://never/\(index).jpg\""
+        default: fields += ",\"image_url\":\"http://host/\(index).jpg\""
+        }
+        if random(6) == 0 {
+            fields += ",\"score_by\":\(Double(epoch / 1_000) + Double(random(3_000)) / 1_000)"
+        }
+        var record = Record(
+            partition: partition, offset: offset, key: Array(uid.utf8),
+            value: Array("{\(fields)}".utf8), timestamp: epoch)
+        switch random(30) {
+        case 0: record.value = nil
+        case 1: record.value = Array("{\"uid\":".utf8)
+        case 2: record.key = nil
+        case 3: record.key = Array("someone else".utf8)
+        default: break
+        }
+        return record
+    }
+
+    // MARK: - Chance
+
+    mutating func random(_ count: Int) -> Int { Int(generator.next() % UInt64(count)) }
+
+    /// True in so many of a thousand cases.
+    mutating func chance(_ perMille: Int) -> Bool { random(1_000) < perMille }
+
+    mutating func pick<Element>(_ elements: [Element]) -> Element? {
+        elements.isEmpty ? nil : elements[random(elements.count)]
+    }
+
+    mutating func latency() -> Milliseconds {
+        Milliseconds(chance(20) ? random(3_000) : random(60))
+    }
+
+    mutating func fault(for step: PublishStep) -> StepFault {
+        guard hasFaults else { return .none }
+        if now.uptime < coordinatorAwayUntil { return chance(500) ? .requestLost : .replyLost }
+        guard chance(faultRate) else { return .none }
+        if chance(200) { coordinatorAwayUntil = now.uptime + Milliseconds(random(1_000)) }
+        switch random(12) {
+        case 0: return .crashBefore
+        case 1: return .crashAfter
+        case 2...4: return .requestLost
+        case 5...7: return .replyLost
+        case 8, 9: return .refused
+        case 10: return .broken
+        default: return .brokenAfter
+        }
+    }
+
+    mutating func preparation(
+        of post: PostEvent, _ attempt: Int
+    ) -> Result<PreparedImage<Int>, PreparationFailure> {
+        if post.image == .url("http://never/\(post.pid).jpg") {
+            return .failure(.transient("down"))
+        }
+        guard hasFaults else { return .success(PreparedImage(image: 1, byteCount: 100)) }
+        switch random(20) {
+        case 0...2: return .failure(.transient("timeout"))
+        case 3: return .failure(.permanent(.imageUndecodable, "no picture"))
+        case 4: return .success(PreparedImage(image: nil, byteCount: 0))
+        default: return .success(PreparedImage(image: 1, byteCount: 100))
+        }
+    }
+
+    mutating func scoring(of post: PostEvent, _ image: Int?) -> Result<Scoring, ScoringFailure> {
+        if chance(20) { return .failure(ScoringFailure("no score")) }
+        return .success(
+            Scoring(
+                score: chance(20) ? .nan : Float(random(100)) / 10, model: "m",
+                userVector: "bundle", flags: image == nil ? [.noImage] : [],
+                attention: ScoreAttention(words: [], image: nil, textWeight: 0, imageWeight: 1)))
+    }
+
+    // MARK: - Time
+
+    mutating func advance(by milliseconds: Milliseconds) {
+        now.uptime += milliseconds
+        now.epoch += milliseconds
+        broker.abortOldTransactions(at: now.uptime)
+        reportNews()
+    }
+
+    mutating func moveWallClock() {
+        now.epoch += Milliseconds(random(20_000) - 10_000)
+        happened("clock moved")
+    }
+
+    // MARK: - Records
+
+    func input(_ partition: Partition, from offset: Int64) -> Record? {
+        inputs[partition]?.first { $0.record.offset >= offset && $0.available <= now.uptime }?
+            .record
+    }
+
+    // MARK: - The referee
+
+    func trace(_ line: () -> String) {
+        if isTracing { print("\(now.uptime) \(line())") }
+    }
+
+    mutating func happened(_ what: String) {
+        trace { "-- \(what)" }
+        coverage.happenings[what, default: 0] += 1
+    }
+
+    mutating func cover(_ step: PublishStep, _ fault: StepFault) {
+        if fault != .none { trace { "-- \(fault) at \(step.kind)" } }
+        coverage.count(step, fault)
+    }
+
+    mutating func fail(_ kind: Violation.Kind, _ text: String) {
+        trace { "!! \(kind): \(text)" }
+        if violation == nil { violation = Violation(kind: kind, text: text) }
+    }
+
+    mutating func check(_ process: SimulatedProcess) {
+        reportNews()
+        let load = process.path.load
+        // One record, the images that are ready, and an output for each record may come on top.
+        let slackBytes =
+            200 + 100 * configuration.maximumPreparedPosts + 600 * configuration.highWaterRecords
+        if load.records > configuration.highWaterRecords {
+            fail(.memory, "\(load.records) records held")
+        }
+        if load.bytes > configuration.highWaterBytes + slackBytes || load.bytes < 0 {
+            fail(.memory, "\(load.bytes) bytes held")
+        }
+        if load.records == 0, load.bytes != 0 || load.publishable != 0 || load.waiting != 0 {
+            fail(.memory, "something held for no record: \(load)")
+        }
+        if process.preparationsUnderWay > configuration.maximumPreparedPosts {
+            fail(.memory, "\(process.preparationsUnderWay) preparations under way")
+        }
+        if process.scoringsUnderWay > 1 {
+            fail(.memory, "\(process.scoringsUnderWay) scorings under way")
+        }
+    }
+
+    mutating func checkStop(of process: SimulatedProcess) {
+        if process.longestStop > configuration.stopBudgetMilliseconds + 200 {
+            fail(.slowStop, "a stop took \(process.longestStop) ms")
+        }
+    }
+
+    private mutating func reportNews() {
+        guard !broker.news.isEmpty else { return }
+        for news in broker.news {
+            if let found = referee.judge(news) { fail(found.kind, found.text) }
+        }
+        broker.news = []
+    }
+
+    var isDrained: Bool {
+        // A dead producer's transaction hides what follows it until it is aborted.
+        guard referee.isComplete, !broker.hasOpenTransactions,
+            let committed = broker.readCommitted(partitions)
+        else { return false }
+        return inputs.allSatisfy { partition, inputs in
+            inputs.last.map { committed[partition] == $0.record.offset + 1 } ?? true
+        }
+    }
+
+    var missing: String { referee.missing }
+
+    /// What a reader of the output topics sees in the end.
+    mutating func checkLogs() {
+        var visible: [OutputRecord] = []
+        for partition in broker.logs.keys.sorted() {
+            let records = broker.visibleRecords(of: partition)
+            if let found = referee.judgeOrder(ofLog: records) { fail(found.kind, found.text) }
+            visible += records
+        }
+        if let found = referee.judgeCount(of: visible) { fail(found.kind, found.text) }
+    }
+}
