@@ -2,50 +2,9 @@ import Glibc
 import Kafka
 import Pipeline
 
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
-
 /// A score event drawn for a terminal: words shaded by attention beside a heat map of the picture;
 /// plain text where stderr is no terminal.
 struct ScoreView: Sendable {
-    /// As much of `score.v1.json` as is shown.
-    private struct Event: Decodable {
-        struct Attention: Decodable {
-            struct Word: Decodable {
-                let text: String
-                let weight: Double
-
-                init(from decoder: any Decoder) throws {
-                    var pair = try decoder.unkeyedContainer()
-                    text = try pair.decode(String.self)
-                    weight = try pair.decode(Double.self)
-                }
-            }
-            struct Image: Decodable {
-                let grid: [Int]
-                let weights: Data
-            }
-            struct Modality: Decodable {
-                let text: Double
-                let image: Double
-            }
-            let words: [Word]
-            let image: Image?
-            let modality: Modality
-        }
-        let status: String
-        let pid: String
-        let uid: String
-        let score: Double?
-        let views_per_day: Double?
-        let flags: [String]?
-        let attention: Attention?
-        let timings_ms: [String: Double]?
-    }
-
     private let hasColour: Bool
     /// Columns of the terminal.
     private let width: Int
@@ -58,27 +17,36 @@ struct ScoreView: Sendable {
     }
 
     func score(_ json: [UInt8], number: Int, lag: Int64, inFlight: Int) -> String {
-        guard let event = try? JSONDecoder().decode(Event.self, from: Data(json)) else {
-            return "#\(number) a score that cannot be read: \(String(decoding: json, as: UTF8.self))"
+        let event: ScoreEvent
+        do throws(JSONError) {
+            event = try ScoreEvent(parsing: json)
+        } catch {
+            return "\n#\(number)  a score that cannot be read: \(error)"
         }
-        guard let score = event.score, let attention = event.attention else {
-            return "#\(number) \(printable(event.uid)), post \(printable(event.pid)): \(event.status)"
+        let origin = "\(printable(event.uid)), post \(printable(event.pid))"
+        guard case .scored(let scored) = event.outcome else {
+            return "\n#\(number)  expired before its turn came   \(origin)"
         }
-        let views = event.views_per_day ?? 0
-        let flags = (event.flags ?? []).joined(separator: ", ")
-        let stages = ["queue", "fetch", "decode", "backbone", "encode", "score"].map {
-            "\($0) \(decimal(event.timings_ms?[$0] ?? 0, places: 0))"
-        }
-        let map = hasColour ? attention.image.flatMap(heatMap) : nil
-        let indent = map == nil ? 4 : (attention.image?.grid.last ?? 0) + 4
+        let attention = scored.attention
+        let map = hasColour ? attention.image.map(heatMap) : nil
+        let indent = map == nil ? 4 : (attention.image?.columns ?? 0) + 4
         let title =
-            "#\(number)  score \(decimal(score, places: 2)), \(decimal(views, places: 1)) views a day"
+            "#\(number)  score \(decimal(scored.score, places: 2)), "
+            + "\(decimal(scored.viewsPerDay, places: 1)) views a day"
+        let timings = scored.timings
+        let stages: [(String, Float)] = [
+            ("queue", timings.queue), ("fetch", timings.fetch), ("decode", timings.decode),
+            ("backbone", timings.backbone), ("encode", timings.encode), ("score", timings.score),
+        ]
         let lines =
-            ["\(bold(title))   \(printable(event.uid)), post \(printable(event.pid))   \(flags)"]
-            + words(attention.words, width: max(20, width - indent)) + [
-                "attention: text \(percent(attention.modality.text)), "
-                    + "image \(percent(attention.modality.image))",
-                "\(stages.joined(separator: ", ")) ms; lag \(lag), in flight \(inFlight)",
+            [
+                "\(bold(title))   \(origin)   "
+                    + scored.flags.map(\.rawValue).joined(separator: ", ")
+            ] + words(attention.words, width: max(20, width - indent)) + [
+                "attention: text \(percent(attention.textWeight)), "
+                    + "image \(percent(attention.imageWeight))",
+                stages.map { "\($0) \(decimal($1, places: 0))" }.joined(separator: ", ")
+                    + " ms; lag \(lag), in flight \(inFlight)",
             ]
         guard let map else {
             return "\n" + lines.joined(separator: "\n    ")
@@ -102,7 +70,7 @@ struct ScoreView: Sendable {
     // MARK: Drawing
 
     /// The words, shaded or with their share, in lines of at most `width` columns.
-    private func words(_ words: [Event.Attention.Word], width: Int) -> [String] {
+    private func words(_ words: [ScoreAttention.Word], width: Int) -> [String] {
         guard !words.isEmpty else { return ["(no known word)"] }
         let largest = words.map(\.weight).max() ?? 1
         var lines: [String] = []
@@ -137,18 +105,14 @@ struct ScoreView: Sendable {
     }
 
     /// Two rows of regions a line: the upper half block has one colour, what is behind it another.
-    private func heatMap(_ image: Event.Attention.Image) -> [String]? {
-        guard image.grid.count == 2, image.grid[0] > 0, image.grid[1] > 0,
-            image.weights.count == image.grid[0] * image.grid[1]
-        else { return nil }
-        let (rows, columns) = (image.grid[0], image.grid[1])
-        func level(_ row: Int, _ column: Int) -> Int {
-            guard row < rows else { return Self.ramp[0] }
-            return Self.colour(Double(image.weights[image.weights.startIndex + row * columns + column]) / 255)
+    private func heatMap(_ image: ScoreAttention.Grid) -> [String] {
+        func colour(_ row: Int, _ column: Int) -> Int {
+            guard row < image.rows else { return Self.ramp[0] }
+            return Self.colour(Float(image.levels[row * image.columns + column]) / 255)
         }
-        return stride(from: 0, to: rows, by: 2).map { row in
-            (0..<columns).map { column in
-                "\u{1B}[38;5;\(level(row, column))m\u{1B}[48;5;\(level(row + 1, column))m▀"
+        return stride(from: 0, to: image.rows, by: 2).map { row in
+            (0..<image.columns).map { column in
+                "\u{1B}[38;5;\(colour(row, column))m\u{1B}[48;5;\(colour(row + 1, column))m▀"
             }.joined() + "\u{1B}[0m"
         }
     }
@@ -156,11 +120,11 @@ struct ScoreView: Sendable {
     /// From black through red and orange to white, in the 256-colour palette.
     private static let ramp = [16, 52, 88, 124, 160, 166, 202, 208, 214, 220, 227, 230, 231]
 
-    private static func colour(_ level: Double) -> Int {
-        ramp[min(ramp.count - 1, max(0, Int(level * Double(ramp.count))))]
+    private static func colour(_ level: Float) -> Int {
+        ramp[min(ramp.count - 1, max(0, Int(level * Float(ramp.count))))]
     }
 
-    private func shaded(_ text: String, _ level: Double) -> String {
+    private func shaded(_ text: String, _ level: Float) -> String {
         let ink = level > 0.6 ? 16 : 231
         return "\u{1B}[48;5;\(Self.colour(level * 0.85))m\u{1B}[38;5;\(ink)m\(text)\u{1B}[0m"
     }
@@ -169,17 +133,18 @@ struct ScoreView: Sendable {
         hasColour ? "\u{1B}[1m\(text)\u{1B}[0m" : text
     }
 
-    private func percent(_ share: Double) -> String { "\(decimal(share * 100, places: 0)) %" }
+    private func percent(_ share: Float) -> String { "\(decimal(share * 100, places: 0)) %" }
 
-    private func decimal(_ value: Double, places: Int) -> String {
+    private func decimal(_ value: Float, places: Int) -> String {
         guard value.isFinite, abs(value) < 1e12 else { return "\(value)" }
         let scale = pow(10, Double(places))
-        let scaled = (abs(value) * scale).rounded()
-        let whole = Int(scaled / scale)
+        let scaled = Int((Double(abs(value)) * scale).rounded())
         let sign = value < 0 && scaled > 0 ? "-" : ""
-        guard places > 0 else { return "\(sign)\(whole)" }
-        let fraction = String(Int(scaled) - whole * Int(scale))
-        return "\(sign)\(whole)." + String(repeating: "0", count: places - fraction.count) + fraction
+        guard places > 0 else { return "\(sign)\(scaled)" }
+        let (whole, fraction) = scaled.quotientAndRemainder(dividingBy: Int(scale))
+        let digits = String(fraction)
+        let zeros = String(repeating: "0", count: places - digits.count)
+        return "\(sign)\(whole).\(zeros)\(digits)"
     }
 
     /// Text from outside cannot drive the terminal.
