@@ -157,13 +157,21 @@ extension ClientConfiguration {
     /// The properties for a producer: ours, then the caller's.
     func producerProperties() -> [String: String] {
         var merged = Self.producerDefaults.merging(properties) { _, theirs in theirs }
-        if merged["transactional.id"] == nil {
+        guard merged["transactional.id"] != nil else {
             merged["transaction.timeout.ms"] = properties["transaction.timeout.ms"]
-        } else if merged["delivery.timeout.ms"] == nil, merged["message.timeout.ms"] == nil,
-            let transactionTimeout = merged["transaction.timeout.ms"].flatMap({ Int($0) })
-        {
+            return merged
+        }
+        guard let transactionTimeout = merged["transaction.timeout.ms"].flatMap({ Int($0) }) else {
+            return merged
+        }
+        if merged["delivery.timeout.ms"] == nil, merged["message.timeout.ms"] == nil {
             // A delivery must fail, and its transaction abort, while the transaction still lives.
             merged["delivery.timeout.ms"] = String(max(1, transactionTimeout / 2))
+        }
+        if merged["socket.timeout.ms"] == nil {
+            // A broker that is connected but silent is given up, and asked again on a new
+            // connection, while the transaction still lives. librdkafka's default is all its time.
+            merged["socket.timeout.ms"] = String(min(10_000, max(10, transactionTimeout / 2)))
         }
         return merged
     }
@@ -179,6 +187,7 @@ struct ConfigurationHandle: ~Copyable {
     init(_ properties: [String: String], secrets: Secrets) throws(KafkaError) {
         let pointer: OpaquePointer = rd_kafka_conf_new()
         var reason = Reason()
+        let version = String(cString: rd_kafka_version_str())
         for (name, value) in properties.sorted(by: { $0.key < $1.key }) {
             let result = rd_kafka_conf_set(
                 pointer, name, value, &reason.characters, Reason.maximumBytes)
@@ -187,7 +196,7 @@ struct ConfigurationHandle: ~Copyable {
             let shown = Secrets.isSecret(name) ? Secrets.replacement : value
             let text =
                 result == RD_KAFKA_CONF_UNKNOWN
-                ? "Kafka property \(name) is unknown to librdkafka \(librdkafkaVersion)"
+                ? "Kafka property \(name) is unknown to librdkafka \(version)"
                 : "Kafka property \(name) cannot be \"\(shown)\": \(reason.text)"
             throw KafkaError(
                 code: RD_KAFKA_RESP_ERR__INVALID_ARG.rawValue, text: secrets.removed(from: text),
@@ -208,6 +217,3 @@ struct ConfigurationHandle: ~Copyable {
 
     deinit { rd_kafka_conf_destroy(pointer) }
 }
-
-/// As librdkafka names itself, as in `2.0.2`.
-package var librdkafkaVersion: String { String(cString: rd_kafka_version_str()) }

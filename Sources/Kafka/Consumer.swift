@@ -36,6 +36,9 @@ package final class Consumer {
     /// Per partition, the offset of the next record to hand out, once it is known.
     private var positions: [TopicPartition: Int64] = [:]
     private var paused: Set<TopicPartition> = []
+    /// Partitions that the handler is just being told of, and those of them that it has paused.
+    private var arriving: Set<TopicPartition> = []
+    private var pausedOnArrival: Set<TopicPartition> = []
     private var lastStableOffsets: [TopicPartition: Int64] = [:]
     private var isClosed = false
 
@@ -156,30 +159,6 @@ package final class Consumer {
         return nil
     }
 
-    /// Waits for a first record, then adds those that are there already, until one bound is met.
-    /// Only the first record can exceed `maximumBytes` (of key, value and headers). Records of
-    /// partitions that are taken away meanwhile are not returned.
-    ///
-    /// This asks for one record after the other: librdkafka 2.0.2's batch call can skip records
-    /// of partitions that are paused and resumed.
-    package func pollBatch(
-        maximumMessages: Int, maximumBytes: Int, timeoutMilliseconds: Int
-    ) throws -> [ConsumedMessage] {
-        var batch: [ConsumedMessage] = []
-        var byteCount = 0
-        while batch.count < maximumMessages && byteCount < maximumBytes {
-            let message = try poll(
-                timeoutMilliseconds: batch.isEmpty ? timeoutMilliseconds : 0)
-            guard let message else {
-                batch.removeAll { !assignment.contains($0.topicPartition) }
-                break
-            }
-            byteCount += message.byteCount
-            batch.append(message)
-        }
-        return batch
-    }
-
     /// A call that ends a `poll` under way, from any thread: for answers of other threads that the
     /// polling one should look at. A `poll` that has not begun yet ends at once. It does not keep
     /// the consumer alive.
@@ -190,8 +169,10 @@ package final class Consumer {
     }
 
     /// Stops handing out records of these partitions. librdkafka throws away what it has fetched
-    /// of them, so pause at a high-water mark and resume at one that is well below.
+    /// of them, so pause at a high-water mark and resume at one that is well below. Inside the
+    /// rebalance handler this also holds for partitions that are being assigned.
     package func pause(_ partitions: [TopicPartition]) throws(KafkaError) {
+        pausedOnArrival.formUnion(arriving.intersection(partitions))
         let wanted = partitions.filter { assignment.contains($0) && !paused.contains($0) }
         guard !wanted.isEmpty else { return }
         let list = TopicPartitionList(wanted)
@@ -200,8 +181,13 @@ package final class Consumer {
         paused.formUnion(wanted)
     }
 
-    /// Hands out records of these partitions again, from where they were paused or sought to.
+    /// Hands out records of these partitions again, from where they were paused.
+    ///
+    /// The first ones take up to a second: in 2.0.2 nothing wakes the thread of a broker that has
+    /// nothing to fetch, and no property changes that. Resume while there is still work for
+    /// longer.
     package func resume(_ partitions: [TopicPartition]) throws(KafkaError) {
+        pausedOnArrival.subtract(partitions)
         // 2.0.2 may rewind a partition that is resumed without having been paused.
         let wanted = partitions.filter { paused.contains($0) }
         guard !wanted.isEmpty else { return }
@@ -211,32 +197,7 @@ package final class Consumer {
         paused.subtract(wanted)
     }
 
-    /// Moves the reading positions, as for redoing what an aborted transaction held. Partitions
-    /// must be assigned and have been read from; for a start position, return it from the
-    /// rebalance handler.
-    package func seek(
-        _ offsets: [TopicPartition: Int64], timeoutMilliseconds: Int
-    ) throws(KafkaError) {
-        guard !offsets.isEmpty else { return }
-        let list = TopicPartitionList(offsets)
-        // Before 2.1, librdkafka took the milliseconds for microseconds.
-        let factor: Int32 = rd_kafka_version() < 0x0201_0000 ? 1000 : 1
-        let timeout = Int32(clamping: timeoutMilliseconds).multipliedReportingOverflow(by: factor)
-        if let error = rd_kafka_seek_partitions(
-            handle.pointer, list.pointer, timeout.overflow ? Int32.max : timeout.partialValue)
-        {
-            throw handle.error(consuming: error, doing: "seek")
-        }
-        for element in list.elements where element.error != RD_KAFKA_RESP_ERR_NO_ERROR {
-            throw KafkaError(element.error, doing: "seek \(element.topicPartition)")
-        }
-        positions.merge(offsets) { _, new in new }
-    }
-
     // MARK: - Offsets
-
-    /// The offset of the next record to be handed out; nil before the first one is known.
-    package func position(_ partition: TopicPartition) -> Int64? { positions[partition] }
 
     /// The group's committed offsets; partitions without one are missing.
     package func committed(
@@ -286,15 +247,21 @@ package final class Consumer {
     package func queryOffsets(
         _ partition: TopicPartition, timeoutMilliseconds: Int
     ) throws(KafkaError) -> (first: Int64, lastStable: Int64) {
-        var low: Int64 = 0
-        var high: Int64 = 0
-        // ListOffsets carries our isolation level, so that the high one is the last stable offset.
-        try handle.check(
-            rd_kafka_query_watermark_offsets(
-                handle.pointer, partition.topic, partition.partition, &low, &high,
-                Int32(clamping: timeoutMilliseconds)),
-            doing: "ask for the offsets of \(partition)")
-        return (low, high)
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        // rd_kafka_query_watermark_offsets waits for a silent broker beyond its timeout. This asks
+        // the same: the ends count as timestamps, and the request carries our isolation level.
+        func ask(_ end: Int32) throws(KafkaError) -> Int64 {
+            let list = TopicPartitionList([partition: Int64(end)])
+            let doing = "ask for the offsets of \(partition)"
+            try handle.check(
+                rd_kafka_offsets_for_times(
+                    handle.pointer, list.pointer, deadline.remainingMilliseconds),
+                doing: doing)
+            let answer = list.pointer.pointee.elems[0]
+            try handle.check(answer.err, doing: doing)
+            return answer.offset
+        }
+        return (try ask(RD_KAFKA_OFFSET_BEGINNING), try ask(RD_KAFKA_OFFSET_END))
     }
 
     /// Records waiting behind our position, per partition, as far as both ends are known: last
@@ -373,7 +340,10 @@ package final class Consumer {
 
         if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let starts: [TopicPartition: Int64]
+            arriving = Set(partitions)
+            pausedOnArrival = []
             do {
+                defer { arriving = [] }
                 starts = try onRebalance(self, .assigned(partitions))
             } catch {
                 rd_kafka_assign(handle.pointer, nil)
@@ -386,6 +356,8 @@ package final class Consumer {
             }
             try assign(list, isCooperative: isCooperative)
             assignment.formUnion(partitions)
+            // Before the next poll: nothing of them has been handed out yet.
+            try pause(Array(pausedOnArrival))
             for partition in partitions { positions[partition] = starts[partition] }
         } else {
             let isLost = rd_kafka_assignment_lost(handle.pointer) != 0

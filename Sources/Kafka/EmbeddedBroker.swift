@@ -136,6 +136,7 @@ package final class EmbeddedBroker: @unchecked Sendable {
         case transactionalIDAuthorizationFailed = 53
         case unknownProducerID = 59
         case fencedInstanceID = 82
+        case unstableOffsetCommit = 88
         case producerFenced = 90
     }
 

@@ -1,4 +1,5 @@
 import CRdkafka
+import Dispatch
 
 /// How the records of the current transaction, or since the last `flush`, have fared.
 package struct Deliveries: Sendable {
@@ -6,7 +7,7 @@ package struct Deliveries: Sendable {
     package var delivered = 0
     /// Given up: too large, timed out, refused.
     package var failed = 0
-    /// Thrown away by an abort or by `purge`.
+    /// Thrown away by an abort.
     package var purged = 0
     package var firstFailure: KafkaError?
 }
@@ -28,6 +29,8 @@ package final class Producer {
     package let isTransactional: Bool
     /// Between a `begin` and the end of its `commit` or `abort`.
     package private(set) var isInTransaction = false
+    /// A `sendOffsets` whose time was up before librdkafka ended it.
+    private var unfinishedOffsets: OffsetsCall?
 
     /// Connects in the background.
     package init(configuration: ClientConfiguration) throws(KafkaError) {
@@ -67,18 +70,37 @@ package final class Producer {
     }
 
     /// Adds consumed offsets (the next record to read, not the last one done) to the transaction.
-    /// Blocks up to the timeout, at most `transaction.timeout.ms`; not resumable: a retry sends
-    /// the offsets again.
+    /// Blocks up to the timeout; a retry sends the offsets again.
     ///
     /// - Parameter group: from `Consumer.groupMetadata`, taken just before.
     package func sendOffsets(
         _ offsets: [TopicPartition: Int64], group: GroupMetadata, timeoutMilliseconds: Int
     ) throws(KafkaError) {
-        let list = TopicPartitionList(offsets)
-        try check(
-            rd_kafka_send_offsets_to_transaction(
-                handle.pointer, list.pointer, group.pointer, Int32(clamping: timeoutMilliseconds)),
-            call: .sendOffsets, doing: "send offsets to the transaction")
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        try discardOffsets(by: deadline)
+        let call = OffsetsCall(offsets, group: group, client: handle)
+        call.start(timeoutMilliseconds: deadline.remainingMilliseconds)
+        unfinishedOffsets = call
+        let error = try finishOffsets(by: deadline)
+        try check(error, call: .sendOffsets, doing: "send offsets to the transaction")
+    }
+
+    /// Waits for a `sendOffsets` still under way: librdkafka lets no other transactional call in
+    /// before its end. What it has made of the transaction, that next call is told.
+    private func discardOffsets(by deadline: Deadline) throws(KafkaError) {
+        if let error = try finishOffsets(by: deadline) { rd_kafka_error_destroy(error) }
+    }
+
+    /// What the `sendOffsets` under way has answered, to be freed; nil if all went well.
+    private func finishOffsets(by deadline: Deadline) throws(KafkaError) -> OpaquePointer? {
+        guard let call = unfinishedOffsets else { return nil }
+        guard call.wait(timeoutMilliseconds: deadline.remainingMilliseconds) else {
+            throw KafkaError(
+                code: RD_KAFKA_RESP_ERR__TIMED_OUT.rawValue,
+                text: "send offsets to the transaction: no answer in time", action: .retry)
+        }
+        unfinishedOffsets = nil
+        return call.takeError()
     }
 
     /// Waits for all deliveries, then commits. If a delivery failed it throws `.abort`, and
@@ -87,16 +109,20 @@ package final class Producer {
     /// On `.retry` the commit goes on in the background and must be called again: whether it
     /// succeeded is not known before. Give it time, `transaction.timeout.ms` at best.
     package func commit(timeoutMilliseconds: Int) throws(KafkaError) {
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        try discardOffsets(by: deadline)
         try check(
-            rd_kafka_commit_transaction(handle.pointer, Int32(clamping: timeoutMilliseconds)),
+            rd_kafka_commit_transaction(handle.pointer, deadline.remainingMilliseconds),
             call: .commitTransaction, doing: "commit the transaction")
         isInTransaction = false
     }
 
     /// Throws the transaction's records and offsets away. Throws `.retry` or `.fatal` only.
     package func abort(timeoutMilliseconds: Int) throws(KafkaError) {
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        try discardOffsets(by: deadline)
         try check(
-            rd_kafka_abort_transaction(handle.pointer, Int32(clamping: timeoutMilliseconds)),
+            rd_kafka_abort_transaction(handle.pointer, deadline.remainingMilliseconds),
             call: .abortTransaction, doing: "abort the transaction")
         isInTransaction = false
     }
@@ -167,14 +193,6 @@ package final class Producer {
         if let failure = done.firstFailure { throw failure }
     }
 
-    /// Throws away everything queued or under way. A record under way may still arrive.
-    package func purge() throws(KafkaError) {
-        try handle.check(
-            rd_kafka_purge(
-                handle.pointer, Int32(RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)),
-            doing: "purge the producer")
-    }
-
     /// Takes in delivery reports. `produce`, `flush`, `commit` and `abort` do so as well.
     package func poll() {
         rd_kafka_poll(handle.pointer, 0)
@@ -182,9 +200,6 @@ package final class Producer {
 
     /// How the records of this transaction, or since the last flush, have fared so far.
     package var deliveries: Deliveries { handle.context.deliveries.withLock { $0 } }
-
-    /// Records and other work under way.
-    package var queuedCount: Int { Int(rd_kafka_outq_len(handle.pointer)) }
 
     /// The error that finished this instance, if one has.
     package var fatalError: KafkaError? { handle.fatalError }
@@ -216,6 +231,53 @@ package final class Producer {
             return withUnsafeBytes(of: UInt8(0)) { body(($0.baseAddress, 0)) }
         }
         return bytes.withUnsafeBytes { body(($0.baseAddress, $0.count)) }
+    }
+}
+
+/// One `rd_kafka_send_offsets_to_transaction`, on a thread that can be left behind.
+///
+/// librdkafka looks at this call's timeout between its requests only: to a broker that is
+/// connected but silent it lasts for `socket.timeout.ms` on top.
+private final class OffsetsCall: @unchecked Sendable {
+    // Unchecked: `start`, `wait` and `takeError` are called in this order from the producer's
+    // thread. `error` is written before `done` is signalled and read after it was waited for.
+    private let offsets: TopicPartitionList
+    private let group: GroupMetadata
+    /// Not destroyed before the call has ended.
+    private let client: ClientHandle
+    private let done = DispatchSemaphore(value: 0)
+    private var error: OpaquePointer?
+
+    init(_ offsets: [TopicPartition: Int64], group: GroupMetadata, client: ClientHandle) {
+        self.offsets = TopicPartitionList(offsets)
+        self.group = group
+        self.client = client
+    }
+
+    deinit {
+        if let error { rd_kafka_error_destroy(error) }
+    }
+
+    /// - Parameter timeoutMilliseconds: what the caller waits. librdkafka gets less, as it tries
+    ///   every 500 ms and notices the end of its time at the next try.
+    func start(timeoutMilliseconds: Int32) {
+        let timeout = timeoutMilliseconds - min(1000, timeoutMilliseconds / 2)
+        DispatchQueue(label: "kafka.send-offsets").async { [self] in
+            error = rd_kafka_send_offsets_to_transaction(
+                client.pointer, offsets.pointer, group.pointer, timeout)
+            done.signal()
+        }
+    }
+
+    /// Returns false if the call has not ended in this time.
+    func wait(timeoutMilliseconds: Int32) -> Bool {
+        done.wait(timeout: .now() + .milliseconds(Int(timeoutMilliseconds))) == .success
+    }
+
+    /// What the call answered, to be freed by the caller; nil if all went well.
+    func takeError() -> OpaquePointer? {
+        defer { error = nil }
+        return error
     }
 }
 

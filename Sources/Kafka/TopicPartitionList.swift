@@ -77,8 +77,5 @@ package final class GroupMetadata {
 
     init(owning pointer: OpaquePointer) { self.pointer = pointer }
 
-    /// A group without members, for offsets that no live consumer stands behind.
-    package init(groupID: String) { pointer = rd_kafka_consumer_group_metadata_new(groupID) }
-
     deinit { rd_kafka_consumer_group_metadata_destroy(pointer) }
 }

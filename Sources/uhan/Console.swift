@@ -28,7 +28,12 @@ private func writeAll(_ bytes: [UInt8], to descriptor: Int32) {
         if written > 0 {
             rest = rest.dropFirst(written)
         } else if errno != EINTR {
-            exit(errno == EPIPE ? 0 : 1)
+            let code = errno
+            if code == EPIPE { exit(0) }
+            if descriptor == STDOUT_FILENO {
+                say("Error: cannot write to stdout: \(String(cString: strerror(code)))")
+            }
+            exit(1)
         }
     }
 }

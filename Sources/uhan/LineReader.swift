@@ -1,4 +1,5 @@
 import Glibc
+import Pipeline
 
 /// The lines of a file or of stdin ("-"), one at a time, without the newline. Empty lines are
 /// passed over.
@@ -6,12 +7,12 @@ final class LineReader {
     struct Line {
         /// Counted from 1.
         let number: Int
-        /// At most `maximumLineBytes`; a longer line comes cut, and so fails as an event.
+        /// At most `maximumLineBytes`.
         let bytes: [UInt8]
     }
 
-    /// An inline image of 16 MiB in base64, and its post.
-    static let maximumLineBytes = 24 << 20
+    /// One byte more than an event may have: a longer line comes cut, and is refused as too large.
+    static let maximumLineBytes = EventLimits().maximumEventBytes + 1
 
     private let path: String
     private let file: UnsafeMutablePointer<FILE>
@@ -48,7 +49,9 @@ final class LineReader {
             }
             number += 1
             while byte != EOF, byte != Int32(UInt8(ascii: "\n")) {
-                if bytes.count < Self.maximumLineBytes { bytes.append(UInt8(truncatingIfNeeded: byte)) }
+                if bytes.count < Self.maximumLineBytes {
+                    bytes.append(UInt8(truncatingIfNeeded: byte))
+                }
                 byte = getc_unlocked(file)
             }
             if bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }) {

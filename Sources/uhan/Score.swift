@@ -11,7 +11,8 @@ struct Score: ParsableCommand {
             One JSON object per post on stdout, in the order of the posts: pid, uid, score \
             (log2(views a day) + 1), views_per_day (typical), flags, words with their attention, \
             image_attention (14 x 14 weights), modality (weight of text and image). A post that \
-            cannot be scored gives a line with its "error" in place of a score, and the rest goes on.
+            cannot be scored gives a line with its "error" in place of a score, and the rest goes on; \
+            the exit code is 1 where none could be scored.
 
             Posts are JSON lines with the SMP challenge's fields: uid, pid, title, alltags, \
             description; "image" is a path below --images.
@@ -89,11 +90,11 @@ struct Score: ParsableCommand {
         let start = monotonicNanoseconds()
         var (scored, failed) = (0, 0)
         var features = SafetensorsWriter()
-        var pids: Set<String> = []
+        var pids: Set<CodePoints> = []
         while let line = try lines.next() {
             let (result, seen) = score(line, with: scorer, imagesIn: folder)
             if featuresOutput != nil, let seen, let pid = result.pid {
-                if pids.insert(pid).inserted {
+                if pids.insert(CodePoints(pid)).inserted {
                     features.add(pid, shape: [seen.count / channels, channels], seen)
                 } else {
                     say("line \(line.number): pid \(pid) again; its first features are kept")
@@ -103,12 +104,14 @@ struct Score: ParsableCommand {
             try printJSON(result)
             let seconds = Double(monotonicNanoseconds() - start) / 1e9
             progress.show(
-                "\(scored + failed) posts, \(rounded(Double(scored + failed) / seconds, 2)) a second")
+                "\(scored + failed) posts, \(rounded(Double(scored + failed) / seconds, 2)) a second"
+            )
         }
         progress.clear()
         let seconds = Double(monotonicNanoseconds() - start) / 1e9
         if let featuresOutput { try writeFile(features.bytes(), to: featuresOutput) }
         say("\(scored) scored, \(failed) could not be scored, \(rounded(seconds, 1)) s")
+        if scored == 0, failed > 0 { throw ExitCode.failure }
     }
 
     private func score(
@@ -122,7 +125,9 @@ struct Score: ParsableCommand {
             result.uid = post.uid
             let pixels = try post.image.map { image in
                 let bytes = try read(image, in: folder)
-                if let expected = post.imageSHA256.map({ hexadecimal($0) }), sha256Hex(bytes) != expected {
+                if let expected = post.imageSHA256.map({ hexadecimal($0) }),
+                    sha256Hex(bytes) != expected
+                {
                     throw EventError(
                         .imageChecksumMismatch, field: "image_sha256", found: expected,
                         expected: "\(sha256Hex(bytes)), which the image's bytes have")

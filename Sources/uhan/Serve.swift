@@ -47,7 +47,8 @@ struct Serve: AsyncParsableCommand {
 
         let bundle = try openModel(configuration.model)
         if bundle.isUntrained {
-            logger.warning("untrained weights: scores mean nothing", metadata: ["model": "\(bundle.version)"])
+            logger.warning(
+                "untrained weights: scores mean nothing", metadata: ["model": "\(bundle.version)"])
         }
         let service = ScoreService(configuration: configuration, bundle: bundle, logger: logger)
         var group = ServiceGroupConfiguration(

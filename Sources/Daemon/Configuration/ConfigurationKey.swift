@@ -130,7 +130,7 @@ extension ServeConfiguration {
             "batch.maximum_posts", \.batch.maximumPosts, 1...4096,
             "Posts published together: one transaction."),
         .integer(
-            "batch.maximum_bytes", \.batch.maximumBytes, 1 << 20...1 << 30,
+            "batch.maximum_bytes", \.batch.maximumBytes, 1 << 20...32 << 20,
             "Bytes of scores and dead letters published together."),
         .integer(
             "batch.interval_milliseconds", \.batch.intervalMilliseconds, 1...60_000,
@@ -150,7 +150,7 @@ extension ServeConfiguration {
             "A paused reading goes on at this many bytes."),
 
         .integer(
-            "retry.budget_milliseconds", \.retry.budgetMilliseconds, 0...600_000,
+            "retry.budget_milliseconds", \.retry.budgetMilliseconds, 1_000...600_000,
             "All tries for one post end within this time; then it is a dead letter."),
         .integer(
             "retry.initial_backoff_milliseconds", \.retry.initialBackoffMilliseconds, 1...60_000,
@@ -206,7 +206,7 @@ extension ServeConfiguration {
         ),
 
         .integer(
-            "shutdown.budget_milliseconds", \.shutdown.budgetMilliseconds, 0...10_000,
+            "shutdown.budget_milliseconds", \.shutdown.budgetMilliseconds, 500...8_000,
             "After SIGTERM, time to finish what is in flight; then the transaction is aborted."),
 
         .choice("log.level", \.log.level, "The least important messages still written."),
@@ -223,7 +223,8 @@ extension ConfigurationKey {
         _ path: String, _ property: Path<String>, unset: String? = nil, orEmpty: Bool = false,
         _ help: String
     ) -> Self {
-        Self(path: path, accepts: "a text", help: help, unset: unset) { value, configuration in
+        let accepts = orEmpty ? "a text" : "a text that is not empty"
+        return Self(path: path, accepts: accepts, help: help, unset: unset) { value, configuration in
             guard let text = value.text, orEmpty || !text.isEmpty else { return false }
             configuration[keyPath: property] = text
             return true

@@ -78,7 +78,12 @@ private struct Loader {
         var properties: [String: String] = [:]
         for path in paths where path.hasPrefix(propertiesPrefix) {
             let name = String(path.dropFirst(propertiesPrefix.count))
-            properties[name] = value(path, in: snapshot)?.list?.joined(separator: ",")
+            // A text as it is: blanks and commas may belong to a password.
+            switch value(path, in: snapshot) {
+            case .text(let text): properties[name] = text
+            case .list(let list): properties[name] = list.joined(separator: ",")
+            case .map, nil: report(path, "must be a text or a list (in \(file))")
+            }
         }
         if let key = ServeConfiguration.keys.first(where: { $0.path == "kafka.properties" }) {
             set(key, .map(properties), "in \(file)")
@@ -245,16 +250,15 @@ private struct Loader {
         where properties[name] != nil {
             report("kafka.properties.\(name)", "is not for setting here: \(key) decides it")
         }
-        let budget = configuration.retry.budgetMilliseconds
-        for (name, usual) in [
-            ("transaction.timeout.ms", 60_000), ("max.poll.interval.ms", 300_000),
-        ] {
+        let times = [("transaction.timeout.ms", 60_000), ("max.poll.interval.ms", 300_000)]
+        for (name, usual) in times {
             guard let limit = properties[name].map({ Int($0) }) ?? usual else {
                 report("kafka.properties.\(name)", "must be an integer (milliseconds)")
                 continue
             }
             requireOrder(
-                "retry.budget_milliseconds", budget, below: "kafka.properties.\(name)", limit)
+                "retry.budget_milliseconds", configuration.retry.budgetMilliseconds,
+                below: "kafka.properties.\(name)", limit)
         }
     }
 

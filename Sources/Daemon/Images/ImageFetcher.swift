@@ -28,7 +28,8 @@ package final class ImageFetcher: Sendable {
     private let clients: ClientCache
     private let files: AllowedFiles
     private let slots: FetchSlots
-    private let resolving = BlockingCalls(threadCount: 4)
+    /// A thread for each fetch: a look-up that hangs, as of a dead domain, holds one for long.
+    private let resolving: BlockingCalls
     private let reading = BlockingCalls(threadCount: 2)
 
     /// A host with many addresses is tried at no more than these.
@@ -45,6 +46,7 @@ package final class ImageFetcher: Sendable {
         clients = ClientCache(policy: policy, trustRoots: trustRoots)
         files = AllowedFiles(roots: policy.fileRoots, maximumBytes: policy.maximumBytes)
         slots = FetchSlots(count: policy.maximumConcurrentFetches)
+        resolving = BlockingCalls(threadCount: policy.maximumConcurrentFetches)
     }
 
     /// The bytes behind `url`, at most `policy.maximumBytes`.

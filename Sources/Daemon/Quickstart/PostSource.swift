@@ -92,7 +92,8 @@ struct FolderPosts: Sendable {
         let path = try file.absolutePath()
         self.folder = String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex))
         var posts: [PostEvent] = []
-        let lines = file.contents().split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        let lines = file.contents().split(
+            separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         for (index, line) in lines.enumerated() where !line.allSatisfy(" \t\r".utf8.contains) {
             do throws(EventError) {
                 posts.append(try PostEvent(parsing: Array(line), from: .file))

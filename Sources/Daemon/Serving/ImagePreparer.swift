@@ -15,7 +15,8 @@ final class ImagePreparer: Sendable {
     private let tasks = Mutex<[Ticket: Task<Void, Never>]>([:])
 
     init(
-        fetcher: ImageFetcher, side: Int, limits: ImageLimits, unusable: ServeConfiguration.Images.Unusable,
+        fetcher: ImageFetcher, side: Int, limits: ImageLimits,
+        unusable: ServeConfiguration.Images.Unusable,
         clock: Clock, decodingThreads: Int
     ) {
         self.fetcher = fetcher

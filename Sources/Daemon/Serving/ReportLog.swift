@@ -30,12 +30,16 @@ struct ReportLog: Sendable {
             logger.info(
                 "image not to be had, trying again",
                 metadata: place(partition, offset).merging([
-                    "attempt": "\(attempt)", "delay_ms": "\(delay)", "error": "\(text)",
+                    "attempt": .stringConvertible(attempt), "delay_ms": .stringConvertible(delay),
+                    "error": "\(text)",
                 ]) { $1 })
         case .batchPublished(let records, let milliseconds):
             logger.debug(
                 "batch published",
-                metadata: ["records": "\(records)", "milliseconds": "\(milliseconds)"])
+                metadata: [
+                    "records": .stringConvertible(records),
+                    "milliseconds": .stringConvertible(milliseconds),
+                ])
         case .stepRetried(let text):
             logger.info("publishing, trying again", metadata: ["error": "\(text)"])
         case .batchAborted(let text):
@@ -45,7 +49,7 @@ struct ReportLog: Sendable {
         case .givenUp(let records):
             logger.info(
                 "records given up, for whoever has their partition next",
-                metadata: ["records": "\(records)"])
+                metadata: ["records": .stringConvertible(records)])
         }
     }
 
@@ -61,7 +65,21 @@ struct ReportLog: Sendable {
     }
 
     func couldNot(_ what: String, _ error: KafkaError) {
-        logger.warning("could not \(what) partitions", metadata: ["error": "\(error)"])
+        logger.warning("could not \(what)", metadata: ["error": "\(error)"])
+    }
+
+    func serving(_ topic: String) {
+        logger.info("serving", metadata: ["topic": "\(topic)"])
+    }
+
+    func topicsMissing(_ topics: [String]) {
+        logger.warning(
+            "topics are missing: create them; waiting until they are there",
+            metadata: ["topics": .array(topics.map { "\($0)" })])
+    }
+
+    func brokersAway(_ error: KafkaError) {
+        logger.warning("the brokers do not answer, waiting", metadata: ["error": "\(error)"])
     }
 
     /// librdkafka's own lines; brokers that are away are among them.
@@ -81,8 +99,8 @@ struct ReportLog: Sendable {
 
     private func place(_ partition: Partition, _ offset: Int64) -> Logger.Metadata {
         [
-            "topic": "\(partition.topic)", "partition": "\(partition.number)",
-            "offset": "\(offset)",
+            "topic": "\(partition.topic)", "partition": .stringConvertible(partition.number),
+            "offset": .stringConvertible(offset),
         ]
     }
 

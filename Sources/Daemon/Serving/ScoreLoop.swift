@@ -18,6 +18,7 @@ final class ScoreLoop {
     private static let lagIntervalMilliseconds: Milliseconds = 1_000
 
     private let topic: String
+    private let topicCheck: TopicCheck
     private let consumerConfiguration: ClientConfiguration
     private let publisher: KafkaPublisher
     private let preparer: ImagePreparer
@@ -34,12 +35,13 @@ final class ScoreLoop {
     private var lastLag: Milliseconds = 0
 
     init(
-        configuration: ScorePathConfiguration, topic: String, consumer: ClientConfiguration,
-        publisher: KafkaPublisher, preparer: ImagePreparer, scoring: ScoringThread,
+        configuration: ScorePathConfiguration, topic: String, topicCheck: TopicCheck,
+        consumer: ClientConfiguration, publisher: KafkaPublisher, preparer: ImagePreparer, scoring: ScoringThread,
         mailbox: Mailbox, clock: Clock, reports: ReportLog, status: StatusBoard
     ) {
         path = Path(configuration: configuration)
         self.topic = topic
+        self.topicCheck = topicCheck
         consumerConfiguration = consumer
         self.publisher = publisher
         self.preparer = preparer
@@ -60,10 +62,15 @@ final class ScoreLoop {
         }
         mailbox.onPost(consumer.makeWaker())
         defer { mailbox.onPost(nil) }
-        try consumer.subscribe(topics: [topic])
 
-        handle(.start, consumer)
+        var isServing = false
         while stopReason == nil {
+            if !isServing, topicCheck.passes(at: clock.now.uptime) {
+                isServing = true
+                try consumer.subscribe(topics: [topic])
+                handle(.start, consumer)
+                reports.serving(topic)
+            }
             if let message = try consumer.poll(timeoutMilliseconds: Self.pollMilliseconds) {
                 handle(.record(Record(message)), consumer)
             }
@@ -160,7 +167,7 @@ final class ScoreLoop {
         do {
             try body()
         } catch {
-            reports.couldNot(what, error)
+            reports.couldNot("\(what) partitions", error)
         }
     }
 }

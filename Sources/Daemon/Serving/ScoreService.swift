@@ -3,9 +3,10 @@ import Logging
 import Model
 import Pipeline
 import ServiceLifecycle
+import Synchronization
 
 /// The daemon: posts from Kafka in, scores out, until it is told to stop.
-package struct ScoreService: Service {
+package struct ScoreService: Service, CustomStringConvertible {
     package enum Failure: Error, CustomStringConvertible {
         case unfinished
         case publishing(String)
@@ -24,6 +25,11 @@ package struct ScoreService: Service {
             }
         }
     }
+
+    package var description: String { "score service" }
+
+    /// After the path's own budget: for leaving the group and for librdkafka's threads to end.
+    private static let closingMilliseconds = 1_000
 
     private let configuration: ServeConfiguration
     private let bundle: ModelBundle
@@ -60,11 +66,15 @@ package struct ScoreService: Service {
             unusable: configuration.images.unusable, clock: clock,
             decodingThreads: max(1, configuration.threads / 2))
 
+        let ending = Ending()
         let result = await withTaskCancellationOrGracefulShutdownHandler {
-            await runLoop(clock, reports, mailbox, scoring, preparer)
+            await runLoop(ending, clock, reports, mailbox, scoring, preparer)
         } onCancelOrGracefulShutdown: {
             logger.info("stopping")
             mailbox.post(.stop)
+            ending.limit(
+                milliseconds: configuration.shutdown.budgetMilliseconds
+                    + Self.closingMilliseconds)
         }
         await preparer.shutdown()
         await fetcher.shutdown()
@@ -79,31 +89,74 @@ package struct ScoreService: Service {
 
     /// The loop on a thread of its own: it blocks in librdkafka, which Swift's threads must not.
     private func runLoop(
-        _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox, _ scoring: ScoringThread,
+        _ ending: Ending, _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox,
+        _ scoring: ScoringThread,
         _ preparer: ImagePreparer
     ) async -> Result<ScoreLoop.Path.StopReason, any Error> {
-        await withCheckedContinuation { ended in
+        await withCheckedContinuation { waiting in
+            ending.begin(waiting)
             let started = startThread {
-                let loop = ScoreLoop(
-                    configuration: ScorePathConfiguration(configuration),
-                    topic: configuration.topics.posts,
-                    consumer: configuration.consumer { reports.record($0, client: "consumer") },
-                    publisher: KafkaPublisher(
-                        configuration: configuration.producer {
-                            reports.record($0, client: "producer")
-                        }, delivery: configuration.delivery),
-                    preparer: preparer, scoring: scoring, mailbox: mailbox, clock: clock,
-                    reports: reports, status: status)
-                logger.info(
-                    "serving",
-                    metadata: [
-                        "model": "\(bundle.version)", "untrained": "\(bundle.isUntrained)",
-                        "topic": "\(configuration.topics.posts)",
-                        "delivery": "\(configuration.delivery.rawValue)",
-                    ])
-                ended.resume(returning: Result { try loop.run() })
+                ending.reached(Result { try serve(clock, reports, mailbox, scoring, preparer) })
             }
-            if !started { ended.resume(returning: .failure(Failure.threadNotStarted)) }
+            if !started { ending.reached(.failure(Failure.threadNotStarted)) }
+        }
+    }
+
+    /// Returns when both Kafka clients are gone, so that nothing of them is heard afterwards.
+    private func serve(
+        _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox, _ scoring: ScoringThread,
+        _ preparer: ImagePreparer
+    ) throws -> ScoreLoop.Path.StopReason {
+        let loop = ScoreLoop(
+            configuration: ScorePathConfiguration(configuration),
+            topic: configuration.topics.posts,
+            topicCheck: try TopicCheck(
+                [
+                    configuration.topics.posts, configuration.topics.scores,
+                    configuration.topics.deadLetters,
+                ], configuration: configuration.admin { reports.record($0, client: "admin") },
+                reports: reports),
+            consumer: configuration.consumer { reports.record($0, client: "consumer") },
+            publisher: KafkaPublisher(
+                configuration: configuration.producer { reports.record($0, client: "producer") },
+                delivery: configuration.delivery),
+            preparer: preparer, scoring: scoring, mailbox: mailbox, clock: clock,
+            reports: reports, status: status)
+        logger.info(
+            "starting",
+            metadata: [
+                "model": "\(bundle.version)", "untrained": .stringConvertible(bundle.isUntrained),
+                "topic": "\(configuration.topics.posts)",
+                "delivery": "\(configuration.delivery.rawValue)",
+            ])
+        return try loop.run()
+    }
+}
+
+/// The end of the polling thread, waited for without bound until a stop is asked for: librdkafka
+/// does not keep to all of its timeouts where a broker is connected and silent.
+private final class Ending: Sendable {
+    typealias Outcome = Result<ScoreLoop.Path.StopReason, any Error>
+    private let waiting = Mutex<CheckedContinuation<Outcome, Never>?>(nil)
+
+    func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
+        waiting.withLock { $0 = continuation }
+    }
+
+    /// The first outcome counts.
+    func reached(_ outcome: Outcome) {
+        let continuation = waiting.withLock { waiting in
+            defer { waiting = nil }
+            return waiting
+        }
+        continuation?.resume(returning: outcome)
+    }
+
+    /// From now on the thread has so long; then it is left behind, to end with the process.
+    func limit(milliseconds: Int) {
+        Task {
+            try await Task.sleep(for: .milliseconds(milliseconds))
+            reached(.success(.unfinished))
         }
     }
 }
@@ -133,7 +186,9 @@ extension ServeConfiguration {
     fileprivate func consumer(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
         var properties = kafka.properties.values.filter { !Self.producerOnly.contains($0.key) }
         properties["group.id"] = kafka.groupID
-        if !kafka.groupInstanceID.isEmpty { properties["group.instance.id"] = kafka.groupInstanceID }
+        if !kafka.groupInstanceID.isEmpty {
+            properties["group.instance.id"] = kafka.groupInstanceID
+        }
         return ClientConfiguration(
             bootstrapServers: kafka.bootstrap, properties: properties, log: log)
     }
@@ -145,7 +200,15 @@ extension ServeConfiguration {
             bootstrapServers: kafka.bootstrap, properties: properties, log: log)
     }
 
-    /// One map of properties serves both clients; each is spared what librdkafka would warn of.
+    fileprivate func admin(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
+        let properties = kafka.properties.values.filter {
+            !Self.producerOnly.contains($0.key) && !Self.consumerOnly.contains($0.key)
+        }
+        return ClientConfiguration(
+            bootstrapServers: kafka.bootstrap, properties: properties, log: log)
+    }
+
+    /// One map of properties serves all clients; each is spared what librdkafka would warn of.
     private static let producerOnly: Set = [
         "transaction.timeout.ms", "linger.ms", "queue.buffering.max.ms", "batch.size",
         "batch.num.messages", "queue.buffering.max.messages", "queue.buffering.max.kbytes",

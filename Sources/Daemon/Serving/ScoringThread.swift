@@ -22,8 +22,7 @@ final class ScoringThread: Sendable {
             guard state == .active else {
                 return answer(.failure(ScoringFailure("the daemon is stopping")))
             }
-            var scoring = scorer.score(post, pixels: pixels).scoring(of: scorer.bundle)
-            if post.image != nil, pixels == nil { scoring.flags.insert(.imageUnusable) }
+            let scoring = scorer.score(post, pixels: pixels).scoring(of: scorer.bundle)
             answer(
                 scoring.score.isFinite
                     ? .success(scoring)

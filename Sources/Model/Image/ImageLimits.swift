@@ -4,7 +4,7 @@ import CJPEG
 /// ``ImageError/tooLarge(_:)`` or ``ImageError/tooManyScans(_:)``, before the cost arises.
 package struct ImageLimits: Sendable, Equatable {
     /// Of the file.
-    package var maximumBytes = 20 << 20
+    package var maximumBytes = 16 << 20
 
     /// Of the picture as the header declares it. The default, 64 Mi, holds the pictures of a
     /// 64-megapixel telephone (9248 x 6936).

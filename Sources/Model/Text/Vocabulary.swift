@@ -44,27 +44,7 @@ package struct Vocabulary: Sendable {
 
     /// Reads a vocabulary file. Its last line may end in a newline or not.
     package init(file: MappedFile) throws(ModelError) {
-        if file.bytes.starts(with: [0xEF, 0xBB, 0xBF]) {
-            throw .malformed(
-                path: file.path, reason: "it starts with a byte order mark; save it without one")
-        }
-        var lines = file.bytes.split(
-            separator: newline, maxSplits: Self.maximumCount + 1, omittingEmptySubsequences: false)
-        if lines.last?.isEmpty == true { lines.removeLast() }
-
-        var words: [String] = []
-        words.reserveCapacity(lines.count)
-        for line in lines {
-            guard let word = String(validating: line, as: UTF8.self) else {
-                throw .malformed(path: file.path, reason: "line \(words.count + 1) is not UTF-8")
-            }
-            words.append(word)
-        }
-        try self.init(words: words, path: file.path)
-    }
-
-    package static func load(path: String) throws(ModelError) -> Vocabulary {
-        try Vocabulary(file: MappedFile(path: path))
+        try self.init(words: file.lines(maximumCount: Self.maximumCount), path: file.path)
     }
 
     /// The row of `word` in the embedding; nil where the model does not know it.

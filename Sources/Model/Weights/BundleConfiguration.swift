@@ -26,7 +26,7 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         package var architecture: String
         /// Output channels of each convolution, block by block; a 2x2 max-pool ends a block.
         package var blocks: [[Int]]
-        /// Relative to the bundle's folder; bundles may share one file.
+        /// Relative to the bundle's folder, or absolute; bundles may share one file.
         package var file: String
         package var sha256: String
         /// False for seeded weights: whatever shows a score made with them must say so.
@@ -129,7 +129,8 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
                 && image.side % (1 << backbone.blocks.count) == 0,
             "image.side \(image.side) must be at most 1024 and divisible by 2 once per block")
         try require(
-            (0...10_000_000).contains(vocabulary.count), "vocabulary.count is out of range")
+            (0...Model.Vocabulary.maximumCount).contains(vocabulary.count),
+            "vocabulary.count is not in 0...\(Model.Vocabulary.maximumCount)")
         try require((0...10_000_000).contains(users.count), "users.count is out of range")
         try require(
             target.minimum_days.isFinite && target.minimum_days > 0,

@@ -33,8 +33,13 @@ package struct BundleWriter {
         return sha256Hex(bytes)
     }
 
+    /// - Throws: where a line would not come back as it went.
     package func write(lines: [String], to name: String) throws(ModelError) -> String {
-        try write(Array(lines.map { $0 + "\n" }.joined().utf8), to: name)
+        for line in lines
+        where line.isEmpty || line.utf8.contains(where: { $0 == 0x0A || $0 == 0x0D }) {
+            throw .invalid("'\(line)' cannot be a line of \(name): it is empty or has a line end")
+        }
+        return try write(Array(lines.map { $0 + "\n" }.joined().utf8), to: name)
     }
 
     package func write(configuration: BundleConfiguration) throws(ModelError) {

@@ -11,7 +11,7 @@ package final class MappedFile: @unchecked Sendable {
 
     package init(path: String) throws(ModelError) {
         self.path = path
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)  // a FIFO must not hang us
         guard descriptor >= 0 else {
             throw .unreadable(path: path, reason: String(cString: strerror(errno)))
         }
@@ -41,14 +41,16 @@ package final class MappedFile: @unchecked Sendable {
 
     /// A copy of the first `maximumBytes` bytes.
     package func contents(maximumBytes: Int = .max) -> [UInt8] {
-        Array(bytes.prefix(maximumBytes))
+        withExtendedLifetime(self) { Array(bytes.prefix(maximumBytes)) }
     }
 
     /// Lower-case hex of the SHA-256 of the whole file.
     package func sha256() -> String {
-        var hash = SHA256()
-        hash.update(bufferPointer: bytes)
-        return hexadecimal(hash.finalize())
+        withExtendedLifetime(self) {
+            var hash = SHA256()
+            hash.update(bufferPointer: bytes)
+            return hexadecimal(hash.finalize())
+        }
     }
 
     package func requireChecksum(_ expected: String) throws(ModelError) {
@@ -66,11 +68,25 @@ package final class MappedFile: @unchecked Sendable {
         return String(cString: resolved)
     }
 
-    package func text() throws(ModelError) -> String {
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw .malformed(path: path, reason: "not UTF-8")
+    /// The lines of a UTF-8 text, ended by LF; the last one may lack it.
+    package func lines(maximumCount: Int) throws(ModelError) -> [String] {
+        let bytes = contents()
+        guard !bytes.starts(with: [0xEF, 0xBB, 0xBF]) else {
+            throw .malformed(path: path, reason: "it starts with a byte order mark")
         }
-        return text
+        var lines = bytes.split(
+            separator: UInt8(ascii: "\n"), maxSplits: maximumCount + 1,
+            omittingEmptySubsequences: false)
+        if lines.last?.isEmpty == true { lines.removeLast() }
+        var texts: [String] = []
+        texts.reserveCapacity(lines.count)
+        for line in lines {
+            guard let text = String(validating: line, as: UTF8.self) else {
+                throw .malformed(path: path, reason: "line \(texts.count + 1) is not UTF-8")
+            }
+            texts.append(text)
+        }
+        return texts
     }
 }
 

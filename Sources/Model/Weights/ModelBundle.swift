@@ -25,7 +25,7 @@ package final class ModelBundle: Sendable {
         version = "\(configuration.name)@\(file.sha256().prefix(12))"
 
         func open(_ name: String, _ sha256: String) throws(ModelError) -> MappedFile {
-            let file = try MappedFile(path: name.hasPrefix("/") ? name : "\(folder)/\(name)")
+            let file = try MappedFile(path: Self.path(of: name, in: folder))
             try file.requireChecksum(sha256)
             return file
         }
@@ -52,8 +52,13 @@ package final class ModelBundle: Sendable {
     /// The head's weights as they lie on disk, for the readable reference.
     package func referenceHead() throws(ModelError) -> ReferenceHead {
         ReferenceHead(
-            weights: try Safetensors(path: "\(folder)/\(configuration.head.file)"),
+            weights: try Safetensors(path: Self.path(of: configuration.head.file, in: folder)),
             configuration: configuration)
+    }
+
+    /// Files are named relative to the bundle's folder, or absolutely.
+    private static func path(of name: String, in folder: String) -> String {
+        name.hasPrefix("/") ? name : "\(folder)/\(name)"
     }
 
     /// A backbone with scratch memory of its own; `workers` run its loops.
@@ -76,7 +81,7 @@ package struct UserTable: Sendable {
     init(
         ids file: MappedFile, vectors: Safetensors, count: Int, dimension: Int
     ) throws(ModelError) {
-        ids = try lines(of: file)
+        ids = try file.lines(maximumCount: count)
         guard ids.count == count else {
             throw .count(what: "user ids", path: file.path, expected: count, found: ids.count)
         }
@@ -99,11 +104,4 @@ package struct UserTable: Sendable {
 
     /// Where a user never seen starts.
     package var unknownVector: [Float] { Array(unknown.values) }
-}
-
-/// The lines of a UTF-8 text file; the last line may or may not end in a newline.
-private func lines(of file: MappedFile) throws(ModelError) -> [String] {
-    var lines = try file.text().split(separator: "\n", omittingEmptySubsequences: false)
-    if lines.last?.isEmpty == true { lines.removeLast() }
-    return lines.map(String.init)
 }

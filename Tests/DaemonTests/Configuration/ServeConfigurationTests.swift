@@ -40,7 +40,7 @@ struct ServeConfigurationTests {
         #expect(configuration.kafka.groupID == "environment")
         #expect(configuration.kafka.bootstrap == "f:1,f:2")
         #expect(configuration.kafka.transactionalID == "environment-host-1")
-        #expect(configuration.batch.intervalMilliseconds == 1_000)
+        #expect(configuration.batch.intervalMilliseconds == 250)
     }
 
     /// A value for each kind of key that is not its default.
@@ -228,7 +228,7 @@ struct ServeConfigurationTests {
             (["--images-schemes=file"], "images.file_roots", "must name a folder"),
             (["--images-file-roots=/p"], "images.file_roots", "be empty"),
             (["--images-file-roots=p"], "images.file_roots", "absolute folders"),
-            (["--shutdown-budget-milliseconds=10001"], "shutdown.budget_milliseconds", "to 10000"),
+            (["--shutdown-budget-milliseconds=8001"], "shutdown.budget_milliseconds", "to 8000"),
             (["--threads=1", "--threads=2"], "--threads", "given twice"),
             (["--kafka-group-id="], "kafka.group_id", "must be a text"),
         ])

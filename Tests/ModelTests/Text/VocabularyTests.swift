@@ -78,7 +78,7 @@ import Testing
 
     @Test func namesAFileThatIsMissing() {
         let error = #expect(throws: ModelError.self) {
-            try Vocabulary.load(path: "/no/such/vocabulary.txt")
+            try Vocabulary(file: MappedFile(path: "/no/such/vocabulary.txt"))
         }
         #expect(error?.description.contains("/no/such/vocabulary.txt") == true)
     }
@@ -98,6 +98,6 @@ import Testing
             unlink(path)
         }
         try #require(write(descriptor, contents, contents.count) == contents.count)
-        return try Vocabulary.load(path: path)
+        return try Vocabulary(file: MappedFile(path: path))
     }
 }
