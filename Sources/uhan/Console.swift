@@ -39,18 +39,6 @@ private func writeAll(_ bytes: [UInt8], to descriptor: Int32) {
 }
 
 /// All or nothing: a file that could not be finished does not take the name.
-func writeFile(_ bytes: [UInt8], to path: String) throws {
-    let part = "\(path).part"
-    func failure() -> CommandError {
-        let reason = String(cString: strerror(errno))
-        unlink(part)
-        return CommandError("cannot write \(path): \(reason)")
-    }
-    guard let file = fopen(part, "we") else { throw failure() }
-    let isWritten = fwrite(bytes, 1, bytes.count, file) == bytes.count
-    guard fclose(file) == 0, isWritten, rename(part, path) == 0 else { throw failure() }
-}
-
 /// One changing line on a terminal; nothing where stderr is not one.
 struct Progress {
     private let isTerminal = isatty(STDERR_FILENO) == 1

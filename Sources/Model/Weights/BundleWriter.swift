@@ -1,3 +1,5 @@
+import Glibc
+
 #if canImport(FoundationEssentials)
 import FoundationEssentials
 #else
@@ -12,24 +14,22 @@ package struct BundleWriter {
     /// - Throws: where the folder cannot be made, or already holds a bundle.
     package init(folder: String) throws(ModelError) {
         self.folder = folder
-        do {
-            try FileManager.default.createDirectory(
-                atPath: folder, withIntermediateDirectories: true)
-        } catch {
-            throw .invalid("cannot make the folder \(folder): \(error)")
+        // Its parents first: "a", "a/b", "a/b/c".
+        var path = folder.hasPrefix("/") ? "/" : ""
+        for part in folder.split(separator: "/") {
+            path += "\(part)/"
+            guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
+                throw .invalid("cannot make the folder \(path): \(String(cString: strerror(errno)))")
+            }
         }
-        guard !FileManager.default.fileExists(atPath: "\(folder)/config.json") else {
+        guard access("\(folder)/config.json", F_OK) != 0 else {
             throw .invalid("\(folder) already holds a model bundle; choose another folder")
         }
     }
 
     /// - Returns: the SHA-256 of what was written.
     package func write(_ bytes: [UInt8], to name: String) throws(ModelError) -> String {
-        do {
-            try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"), options: .atomic)
-        } catch {
-            throw .invalid("cannot write \(folder)/\(name): \(error)")
-        }
+        try writeFile(bytes, to: "\(folder)/\(name)")
         return sha256Hex(bytes)
     }
 

@@ -90,6 +90,19 @@ package final class MappedFile: @unchecked Sendable {
     }
 }
 
+/// Writes a file whole or not at all: it has another name until it is complete.
+package func writeFile(_ bytes: [UInt8], to path: String) throws(ModelError) {
+    let part = "\(path).part"
+    let file = fopen(part, "we")
+    let isWritten = file.map { fwrite(bytes, 1, bytes.count, $0) == bytes.count } ?? false
+    let isClosed = file.map { fclose($0) == 0 } ?? false
+    guard isWritten, isClosed, rename(part, path) == 0 else {
+        let reason = String(cString: strerror(errno))
+        unlink(part)
+        throw .invalid("cannot write \(path): \(reason)")
+    }
+}
+
 package func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)
     var text: [UInt8] = []
