@@ -1,11 +1,11 @@
+import Model
+import Testing
+
 #if canImport(FoundationEssentials)
 import FoundationEssentials
 #else
 import Foundation
 #endif
-
-import Model
-import Testing
 
 /// What PyTorch in float64 makes of small networks: `Tests/Golden/model`, written by
 /// `Scripts/golden-model.py`. Its README names every tensor.

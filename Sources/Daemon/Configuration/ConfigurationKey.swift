@@ -224,7 +224,8 @@ extension ConfigurationKey {
         _ help: String
     ) -> Self {
         let accepts = orEmpty ? "a text" : "a text that is not empty"
-        return Self(path: path, accepts: accepts, help: help, unset: unset) { value, configuration in
+        return Self(path: path, accepts: accepts, help: help, unset: unset) {
+            value, configuration in
             guard let text = value.text, orEmpty || !text.isEmpty else { return false }
             configuration[keyPath: property] = text
             return true

@@ -36,7 +36,8 @@ final class ScoreLoop {
 
     init(
         configuration: ScorePathConfiguration, topic: String, topicCheck: TopicCheck,
-        consumer: ClientConfiguration, publisher: KafkaPublisher, preparer: ImagePreparer, scoring: ScoringThread,
+        consumer: ClientConfiguration, publisher: KafkaPublisher, preparer: ImagePreparer,
+        scoring: ScoringThread,
         mailbox: Mailbox, clock: Clock, reports: ReportLog, status: StatusBoard
     ) {
         path = Path(configuration: configuration)

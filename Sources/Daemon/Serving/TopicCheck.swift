@@ -38,7 +38,7 @@ final class TopicCheck {
             }
             guard !missing.isEmpty else { return true }
             report(at: uptime) { reports.topicsMissing(missing) }
-        } catch where error.action == .retry {
+        } catch  where error.action == .retry {
             report(at: uptime) { reports.brokersAway(error) }
         } catch {
             // The right to read or write a topic does not always come with that to describe it.

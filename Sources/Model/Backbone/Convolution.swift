@@ -35,7 +35,8 @@ package final class Convolution: Sendable {
             }
         }
         self.bias = allocateFloats(outputs)
-        _ = UnsafeMutableBufferPointer(start: self.bias, count: outputs).update(fromContentsOf: bias)
+        _ = UnsafeMutableBufferPointer(start: self.bias, count: outputs).update(
+            fromContentsOf: bias)
         openblas_set_num_threads(1)  // the work is split here, not there
     }
 

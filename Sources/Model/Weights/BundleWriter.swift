@@ -19,7 +19,8 @@ package struct BundleWriter {
         for part in folder.split(separator: "/") {
             path += "\(part)/"
             guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
-                throw .invalid("cannot make the folder \(path): \(String(cString: strerror(errno)))")
+                throw .invalid(
+                    "cannot make the folder \(path): \(String(cString: strerror(errno)))")
             }
         }
         guard access("\(folder)/config.json", F_OK) != 0 else {

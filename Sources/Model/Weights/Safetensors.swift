@@ -1,10 +1,10 @@
+import CKernels
+
 #if canImport(FoundationEssentials)
 import FoundationEssentials
 #else
 import Foundation
 #endif
-
-import CKernels
 
 /// A float32 tensor inside a memory-mapped file, dense and row-major.
 package struct Tensor: @unchecked Sendable {
@@ -67,7 +67,8 @@ package struct Safetensors: Sendable {
         self.file = file
         let bytes = file.bytes
         guard bytes.count >= 8 else {
-            throw .malformed(path: file.path, reason: "\(bytes.count) bytes are no safetensors file")
+            throw .malformed(
+                path: file.path, reason: "\(bytes.count) bytes are no safetensors file")
         }
         let headerBytes = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
         guard headerBytes <= UInt64(Self.maximumHeaderBytes), 8 + Int(headerBytes) <= bytes.count

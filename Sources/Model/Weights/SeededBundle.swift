@@ -63,7 +63,8 @@ package struct SeededBundle: Sendable {
                 backbone.link ? file.sha256() : try writer.write(file.contents(), to: copy)
             backboneEntry = .init(
                 architecture: "vgg16", blocks: blocks,
-                file: backbone.link ? try file.absolutePath() : copy, sha256: sha256, trained: backbone.trained, origin: backbone.origin)
+                file: backbone.link ? try file.absolutePath() : copy, sha256: sha256,
+                trained: backbone.trained, origin: backbone.origin)
         } else {
             let side = min(side, Self.calibrationSide)
             let pictures = (0..<Self.calibrationPictures).map {
@@ -99,7 +100,8 @@ package struct SeededBundle: Sendable {
                 file: "head.safetensors",
                 sha256: try writer.write(head.bytes(), to: "head.safetensors"), trained: false),
             vocabulary: .init(
-                file: "vocabulary.txt", sha256: try writer.write(lines: words, to: "vocabulary.txt"),
+                file: "vocabulary.txt",
+                sha256: try writer.write(lines: words, to: "vocabulary.txt"),
                 count: words.count),
             users: .init(
                 file: "users.safetensors",

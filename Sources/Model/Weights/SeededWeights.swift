@@ -116,7 +116,9 @@ package struct SeededWeights {
             return mean
         }
         func cosine(_ a: [Double], _ b: [Double]) -> Double {
-            func dot(_ x: [Double], _ y: [Double]) -> Double { zip(x, y).reduce(0) { $0 + $1.0 * $1.1 } }
+            func dot(_ x: [Double], _ y: [Double]) -> Double {
+                zip(x, y).reduce(0) { $0 + $1.0 * $1.1 }
+            }
             return dot(a, b) / max(1e-30, (dot(a, a) * dot(b, b)).squareRoot())
         }
         var cosines: [Double] = []

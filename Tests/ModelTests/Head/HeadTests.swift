@@ -28,18 +28,28 @@ struct HeadTests {
         let encoding = head.encode(features: features, wordIDs: text.ids)
         #expect((encoding.text == nil) == golden.ids.isEmpty)
         if let states = encoding.text?.states {
-            #expect(relativeError(states.values, try #require(try ModelGolden.step("H", of: golden))) < 1e-5)
+            #expect(
+                relativeError(states.values, try #require(try ModelGolden.step("H", of: golden)))
+                    < 1e-5)
         }
         if let states = encoding.image?.states {
-            #expect(relativeError(states.values, try #require(try ModelGolden.step("V", of: golden))) < 1e-5)
+            #expect(
+                relativeError(states.values, try #require(try ModelGolden.step("V", of: golden)))
+                    < 1e-5)
         }
 
         let user = bundle.users.vector(of: golden.uid) ?? bundle.users.unknownVector
         let prediction = head.predict(encoding, user: head.project(user: user))
-        #expect(largestDifference(prediction.words, try ModelGolden.step("alpha", of: golden) ?? []) < 1e-5)
-        #expect(largestDifference(prediction.regions, try ModelGolden.step("beta", of: golden) ?? []) < 1e-5)
+        #expect(
+            largestDifference(prediction.words, try ModelGolden.step("alpha", of: golden) ?? [])
+                < 1e-5)
+        #expect(
+            largestDifference(prediction.regions, try ModelGolden.step("beta", of: golden) ?? [])
+                < 1e-5)
         let gamma = [prediction.modalities.text, prediction.modalities.image]
-        #expect(largestDifference(gamma, try #require(try ModelGolden.step("gamma", of: golden))) < 1e-5)
+        #expect(
+            largestDifference(gamma, try #require(try ModelGolden.step("gamma", of: golden))) < 1e-5
+        )
         #expect(abs(Double(prediction.score) - golden.score) < 1e-5 * max(1, abs(golden.score)))
     }
 

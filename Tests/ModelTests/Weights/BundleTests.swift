@@ -1,11 +1,11 @@
+import Model
+import Testing
+
 #if canImport(FoundationEssentials)
 import FoundationEssentials
 #else
 import Foundation
 #endif
-
-import Model
-import Testing
 
 /// A folder of its own for each test, removed after it.
 final class TemporaryFolder {
@@ -158,7 +158,8 @@ struct BundleTests {
 
     @Test(
         arguments: [
-            "", "{", "[]", "{\"x\":1}", "{\"x\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}",
+            "", "{", "[]", "{\"x\":1}",
+            "{\"x\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}",
             "{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,400]}}",
             "{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}",
             "{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[9223372036854775804,9223372036854775807]}}",
