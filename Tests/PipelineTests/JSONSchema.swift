@@ -1,3 +1,4 @@
+import Model
 import Pipeline
 
 /// As much of JSON Schema (draft 2020-12) as the schemas of this project use. A keyword that is
@@ -16,14 +17,14 @@ struct JSONSchema {
 
     private func errors(_ value: JSONValue, _ schema: JSONValue, _ place: String) -> [String] {
         guard case .object(let keywords) = schema else { return ["\(place): no schema"] }
-        return keywords.sorted { $0.key < $1.key }.flatMap { keyword, argument in
-            errors(value, keyword, argument, keywords, place)
+        return keywords.sorted { $0.key.string < $1.key.string }.flatMap { keyword, argument in
+            errors(value, keyword.string, argument, keywords, place)
         }
     }
 
     private func errors(
         _ value: JSONValue, _ keyword: String, _ argument: JSONValue,
-        _ keywords: [String: JSONValue], _ place: String
+        _ keywords: [CodePoints: JSONValue], _ place: String
     ) -> [String] {
         func require(_ condition: Bool) -> [String] {
             condition ? [] : ["\(place): \(value.summary) against \(keyword) \(argument)"]
@@ -53,8 +54,8 @@ struct JSONSchema {
         case ("required", .array(let names), .object(let members)):
             return names.filter { members[$0.text] == nil }.map { "\(place): no \($0.text)" }
         case ("properties", .object(let schemas), .object(let members)):
-            return members.sorted { $0.key < $1.key }.flatMap { name, member in
-                schemas[name].map { errors(member, $0, "\(place).\(name)") } ?? []
+            return members.sorted { $0.key.string < $1.key.string }.flatMap { name, member in
+                schemas[name].map { errors(member, $0, "\(place).\(name.string)") } ?? []
             }
 
         case ("prefixItems", .array(let schemas), .array(let elements)):

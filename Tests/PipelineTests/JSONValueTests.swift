@@ -1,9 +1,15 @@
+import Model
 import Pipeline
 import Testing
 
 @Suite struct JSONValueTests {
     private func parse(_ text: String) throws(JSONError) -> JSONValue {
         try JSONValue(parsing: Array(text.utf8))
+    }
+
+    private func object(_ members: [String: JSONValue]) -> JSONValue {
+        .object(
+            Dictionary(uniqueKeysWithValues: members.map { (CodePoints($0.key), $0.value) }))
     }
 
     private func error(_ bytes: [UInt8]) -> String? {
@@ -17,15 +23,16 @@ import Testing
 
     @Test func readsEveryKindOfValue() throws {
         let value = try parse(
-            #" { "a" : [ 1, -2.50e+3, true, false, null ], "b" : { "c" : "d" }, "e" : [], "f" : {} } "#
+            #" { "a" : [ 1, -2.50e+3, true, false, null ], "b" : { "c" : "d" }, "#
+                + #""e" : [], "f" : {} } "#
         )
         #expect(
             value
-                == .object([
+                == object([
                     "a": .array([
                         .number("1"), .number("-2.50e+3"), .bool(true), .bool(false), .null,
                     ]),
-                    "b": .object(["c": .string("d")]), "e": .array([]), "f": .object([:]),
+                    "b": object(["c": .string("d")]), "e": .array([]), "f": object([:]),
                 ]))
     }
 
@@ -39,6 +46,22 @@ import Testing
     @Test func keepsNumbersAsWritten() throws {
         let digits = "123456789012345678901234567890.5e-400"
         #expect(try parse(digits) == .number(digits))
+    }
+
+    /// Swift's `String` takes both for the same text; JSON does not.
+    @Test func namesOfOtherCodePointsAreOtherNames() throws {
+        guard
+            case .object(let members) = try parse("{\"caf\u{E9}\":1,\"cafe\u{301}\":2}")
+        else {
+            Issue.record("no object")
+            return
+        }
+        #expect(members.count == 2)
+        #expect(members["caf\u{E9}"] == .number("1"))
+        #expect(members["cafe\u{301}"] == .number("2"))
+        #expect(
+            error(Array("{\"caf\u{E9}\":1,\"caf\u{E9}\":2}".utf8))
+                == "the name \"caf\u{E9}\" a second time at byte 11")
     }
 
     @Test func skipsAByteOrderMark() throws {

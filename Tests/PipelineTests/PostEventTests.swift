@@ -94,7 +94,8 @@ import Testing
         ),
         (
             #"{"pid":"1","uid":"u","postdate":"yesterday"}"#,
-            "field \"postdate\": found \"yesterday\", expected seconds since 1970, 0 to 253402300799"
+            "field \"postdate\": found \"yesterday\", "
+                + "expected seconds since 1970, 0 to 253402300799"
         ),
         (
             #"{"pid":"1","uid":"u","postdate":"nan"}"#,
@@ -102,7 +103,8 @@ import Testing
         ),
         (
             #"{"pid":"1","uid":"u","score_by":1e999}"#,
-            "field \"score_by\": found the number 1e999, expected seconds since 1970, 0 to 253402300799"
+            "field \"score_by\": found the number 1e999, "
+                + "expected seconds since 1970, 0 to 253402300799"
         ),
         (
             #"{"pid":"1","uid":"u","score_by":1457274248500}"#,

@@ -142,7 +142,8 @@ import Foundation
             Issue.record("no object")
             return
         }
-        for name in members.keys where !["event_time", "expected_views_per_day"].contains(name) {
+        for name in members.keys
+        where !["event_time", "expected_views_per_day"].contains(name.string) {
             var rest = members
             rest[name] = nil
             #expect(!schema.errors(in: .object(rest)).isEmpty, "without \(name)")
@@ -161,7 +162,10 @@ import Foundation
                 let output = DeadLetter(record: record, reason: reason, error: "text")
                     .output(to: "dead", maximumBytes: maximumBytes)
                 let headers = output.headers.map {
-                    ($0.key, JSONValue.string(String(decoding: $0.value ?? [], as: UTF8.self)))
+                    (
+                        CodePoints($0.key),
+                        JSONValue.string(String(decoding: $0.value ?? [], as: UTF8.self))
+                    )
                 }
                 let object = JSONValue.object(Dictionary(uniqueKeysWithValues: headers))
                 #expect(schema.errors(in: object) == [], "\(reason)")

@@ -27,7 +27,7 @@ import Testing
         #expect(
             String(decoding: scored(isRepeat: true).json, as: UTF8.self)
                 == #"{"schema":"uhan.score.v1","status":"scored","pid":"p","uid":"u\u000a","#
-                + #""score":3.25,"views_per_day":4.7568283,"expected_views_per_day":9.5,"#
+                + #""score":3.25,"views_per_day":4.756828460010884,"expected_views_per_day":9.5,"#
                 + #""model":"m-1","user_vector":"unknown","#
                 + #""flags":["no_image","repeat","unknown_user","untrained"],"#
                 + #""attention":{"words":[["sun\"set",0.75],["grüße",0.25]],"#
@@ -37,6 +37,19 @@ import Testing
                 + #""encode":6.5,"score":0.5},"#
                 + #""event_time":1457273948123,"scored_at":1457273948673,"#
                 + #""origin":{"topic":"posts","partition":3,"offset":1842}}"#)
+    }
+
+    @Test func viewsPerDayAreTheModelsOwn() throws {
+        for score in [-3, 0.1, 3.25, 9.876543, 150] as [Float] {
+            guard case .scored(let written) = scored(score: score).outcome,
+                case .scored(let read) = try ScoreEvent(parsing: scored(score: score).json).outcome
+            else {
+                Issue.record("no score")
+                return
+            }
+            #expect(written.viewsPerDay == Prediction.viewsPerDay(score: score))
+            #expect(read.viewsPerDay == written.viewsPerDay)
+        }
     }
 
     @Test func readsWhatItWrites() throws {
@@ -138,6 +151,18 @@ import Testing
         #expect(withoutHeaders.headers.first?.key == "uhan.reason")
         #expect(withoutHeaders.key == [0])
         #expect(output(key: 2_000, value: 2_000, header: 1).key == nil)
+    }
+
+    @Test func aThousandEmptyHeadersAreNotSmall() {
+        let record = Record(
+            partition: Partition(topic: "posts", number: 0), offset: 0, key: [1], value: [2],
+            headers: [RecordHeader](
+                repeating: RecordHeader(key: "", value: nil), count: 1_000))
+        let letter = DeadLetter(record: record, reason: .malformedEvent, error: "e")
+        #expect(letter.output(to: "dead", maximumBytes: 20_000).headers.count == 1_005)
+        let reduced = letter.output(to: "dead", maximumBytes: 10_000)
+        #expect(reduced.headers.count == 6)
+        #expect(reduced.key == [1])
     }
 
     @Test func aLongErrorTextIsCutBetweenCharacters() {

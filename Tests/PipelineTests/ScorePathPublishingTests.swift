@@ -212,6 +212,155 @@ import Testing
         #expect(story.tell(.revoked([Story.posts(0)])) == ["confirmRevoked 0"])
     }
 
+    // MARK: - Another instance
+
+    @Test func anInstanceLeftOverFencesOnceAndIsFencedForGood() {
+        var story = story(at: "commit")
+        #expect(story.answer(.fenced("PRODUCER_FENCED")) == [])
+        #expect(story.wait(50) == ["publish createProducer"])
+        #expect(story.answer(.done) == ["publish readCommitted 0 1"])
+        #expect(story.answer(.committed([:])) == ["publish begin"])
+        _ = story.answerAll()
+        #expect(story.load.records == 0)
+    }
+
+    /// Publishes "a" after so long, and is fenced at that.
+    private func fence(_ story: inout Story, after milliseconds: Milliseconds) -> [String] {
+        _ = story.wait(milliseconds)
+        return story.answer(.fenced("PRODUCER_FENCED"))
+    }
+
+    /// Gets a new producer and commits with it.
+    private func recover(_ story: inout Story, offset: Int64) {
+        #expect(story.wait(2_000) == ["publish createProducer"])
+        _ = story.answer(.done)
+        #expect(story.answer(.committed([:])) == ["publish begin"])
+        _ = story.answerAll()
+        #expect(story.takeAndScore("p", offset: offset).last == "publish begin")
+    }
+
+    @Test func twoInstancesThatFenceEachOtherDoNotGoOnForEver() throws {
+        var story = Story.underWay { $0.maximumBatchRecords = 1 }
+        _ = story.takeAndScore("p", offset: 0)
+        for offset in 1...4 as ClosedRange<Int64> {
+            #expect(fence(&story, after: 60_000) == [])
+            // Each has its turn: a commit lies between.
+            recover(&story, offset: offset)
+        }
+        let last = try #require(fence(&story, after: 60_000).last)
+        #expect(
+            last.hasPrefix("stopped failed(\"another instance uses the same transactional id"))
+    }
+
+    @Test func fencingsLongAgoDoNotCount() {
+        var story = Story.underWay { $0.maximumBatchRecords = 1 }
+        _ = story.takeAndScore("p", offset: 0)
+        for offset in 1...20 as ClosedRange<Int64> {
+            #expect(fence(&story, after: 150_000) == [])
+            recover(&story, offset: offset)
+        }
+    }
+
+    // MARK: - Records that are too large
+
+    /// A score, a dead letter of 5,000 bytes and a score are about to be published.
+    private func storyWithALargeDeadLetter(
+        _ change: (inout ScorePathConfiguration) -> Void = { _ in }
+    ) -> Story {
+        var story = Story.underWay {
+            $0.maximumBatchRecords = 3
+            change(&$0)
+        }
+        _ = story.takeAndScore("a", offset: 0)
+        _ = story.take(key: "u", value: String(repeating: "x", count: 5_000), offset: 1)
+        _ = story.take("b", offset: 2, image: false)
+        _ = story.scored(3)
+        return story
+    }
+
+    @Test(arguments: [1, 2, 3])
+    func aDeadLetterThatABrokerRefusesIsPublishedWithoutWhatMadeItLarge(_ steps: Int) throws {
+        var story = storyWithALargeDeadLetter()
+        for _ in 0..<steps { _ = story.answer(.done) }
+        let first = story.produced
+        let bytes = story.load.bytes
+        #expect(story.answer(.tooLarge("MSG_SIZE_TOO_LARGE")) == ["publish abort"])
+        #expect(story.reports.contains(.deadLettersReduced(records: 1)))
+        #expect(story.load.bytes < bytes - 4_900)
+        _ = story.answer(.done)
+        _ = story.answer(.committed([:]))
+        #expect(story.wait(50) == ["publish begin"])
+        // In the same order, and the scores are what they were.
+        #expect(story.answer(.done) == ["publish produce a=3.0, malformed_event, b=3.0"])
+        #expect(story.produced[0] == first.first ?? story.produced[0])
+        let letter = story.produced[1]
+        #expect(letter.key == Array("u".utf8))
+        #expect(letter.value == nil)
+        #expect(
+            letter.headers.map(\.key) == [
+                "uhan.reason", "uhan.error", "uhan.topic", "uhan.partition", "uhan.offset",
+                "uhan.omitted_value_bytes",
+            ])
+        _ = story.answerAll()
+        #expect(story.load == Story.Path.Load())
+    }
+
+    @Test func whatIsRefusedEvenReducedEndsAsBefore() {
+        var story = storyWithALargeDeadLetter {
+            $0.maximumConsecutiveAborts = 1
+            $0.maximumConsecutiveLostProducers = 0
+        }
+        _ = story.answer(.done)
+        _ = story.answer(.tooLarge("too large"))
+        _ = story.answer(.done)
+        _ = story.answer(.committed([:]))
+        _ = story.wait(50)
+        #expect(story.answer(.tooLarge("too large")).last?.hasPrefix("stopped failed") == true)
+        // There was nothing left to reduce.
+        #expect(story.reports.count { $0 == .deadLettersReduced(records: 1) } == 1)
+    }
+
+    @Test func aBatchWithoutDeadLettersStaysAsItIs() {
+        var story = story(at: "commit")
+        let first = story.produced
+        #expect(story.answer(.tooLarge("too large")) == ["publish abort"])
+        _ = story.answer(.done)
+        _ = story.answer(.committed([:]))
+        _ = story.wait(50)
+        _ = story.answer(.done)
+        #expect(story.produced == first)
+    }
+
+    @Test func whatWasReducedCountsWithTheSizeThatItHas() {
+        var story = Story.underWay { $0.maximumBatchBytes = 5_000 }
+        let letter = String(repeating: "x", count: 5_000)
+        #expect(story.take(key: "u", value: letter, offset: 0) == ["publish begin"])
+        _ = story.answer(.done)
+        _ = story.answer(.tooLarge("too large"))
+        _ = story.answer(.done)
+        _ = story.answer(.committed([:]))
+        #expect(story.wait(499) == [])
+        #expect(story.wait(1) == ["publish begin"])
+        _ = story.answerAll()
+        #expect(story.takeAndScore("a", offset: 1) == ["score #2 a with no image"])
+    }
+
+    @Test func onlyTheBatchThatWasRefusedIsReduced() {
+        var story = storyWithALargeDeadLetter()
+        _ = story.take(key: "u", value: String(repeating: "y", count: 700), offset: 3)
+        _ = story.answer(.done)
+        _ = story.answer(.tooLarge("too large"))
+        _ = story.answer(.done)
+        _ = story.answer(.committed([:]))
+        _ = story.wait(50)
+        for _ in 0..<4 { _ = story.answer(.done) }
+        #expect(story.wait(500) == ["publish begin"])
+        _ = story.answer(.done)
+        #expect(story.produced.first?.value?.count == 700)
+    }
+
+    // MARK: - Failing for good
+
     @Test func brokersThatCannotBeReachedAreWaitedFor() {
         var story = Story()
         #expect(story.tell(.start) == ["publish createProducer"])
@@ -251,6 +400,14 @@ import Testing
         #expect(story.answer(.done) == ["publish commitOffsets 0:1"])
         #expect(story.answer(.done) == [])
         #expect(story.load.records == 0)
+    }
+
+    @Test func atLeastOnceReducesWhatIsTooLargeToo() {
+        var story = storyWithALargeDeadLetter { $0.delivery = .atLeastOnce }
+        _ = story.answer(.done)
+        #expect(story.answer(.tooLarge("too large")) == [])
+        #expect(story.wait(50) == ["publish produce a=3.0, malformed_event, b=3.0"])
+        #expect(story.produced[1].value == nil)
     }
 
     @Test func atLeastOncePublishesAgainWhatFailed() {

@@ -36,7 +36,7 @@ import Testing
             return
         }
         #expect(scored.timings.queue == 100)
-        #expect(scored.viewsPerDay == 5.656854)
+        #expect(scored.viewsPerDay == 5.656854249492381)
         #expect(
             story.reports == [
                 .scored(Story.posts(0), offset: 7, flags: []),
@@ -80,15 +80,6 @@ import Testing
         #expect(story.take("d", offset: 3) == ["prepare #4 d, attempt 1, by 30000"])
     }
 
-    @Test func anImageThatCannotBeUsedMayBeLeftOut() {
-        var story = Story.underWay()
-        _ = story.take("a", offset: 0)
-        let result = PreparedImage<String>(image: nil, byteCount: 0)
-        #expect(
-            story.tell(.prepared(Ticket(number: 1), .success(result)))
-                == ["score #1 a with no image"])
-    }
-
     // MARK: - Dead letters
 
     @Test(
@@ -125,7 +116,7 @@ import Testing
     @Test func aRecordThatIsTooLargeIsADeadLetterWithoutItsValue() {
         var story = Story.underWay {
             $0.eventLimits.maximumEventBytes = 100
-            $0.maximumDeadLetterBytes = 1_000
+            $0.maximumOutputBytes = 1_000
             $0.commitIntervalMilliseconds = 0
         }
         _ = story.take(key: "u", value: String(repeating: " ", count: 2_000), offset: 0)
@@ -150,12 +141,86 @@ import Testing
                 == "publish begin")
         #expect(story.answerAll().first == "publish produce scoring_failed")
 
-        for score in [Float.nan, .infinity, 200] {
+        for score in [Float.nan, .infinity, 2_000] {
             var story = Story.underWay { $0.commitIntervalMilliseconds = 0 }
             _ = story.take("b", offset: 1, image: false)
             _ = story.scored(1, score: score)
             #expect(story.answer(.done) == ["publish produce scoring_failed"])
         }
+    }
+
+    @Test func aScoreThatIsTooLargeIsADeadLetter() {
+        var story = Story.underWay {
+            $0.maximumOutputBytes = 400
+            $0.commitIntervalMilliseconds = 0
+        }
+        _ = story.takeAndScore(String(repeating: "p", count: 200), offset: 0)
+        #expect(story.answer(.done) == ["publish produce scoring_failed"])
+        #expect(story.load.records == 1)
+        #expect(!story.reports.contains(.scored(Story.posts(0), offset: 0, flags: [])))
+    }
+
+    // MARK: - Posts without their image
+
+    @Test(
+        arguments: [
+            .imageUndecodable, .imageRefused, .imageChecksumMismatch,
+        ] as [DeadLetterReason])
+    func anImageThatCannotBeUsedMayBeLeftOut(_ reason: DeadLetterReason) {
+        var story = Story.underWay { $0.unusableImage = .scoreWithout }
+        _ = story.take("a", offset: 0)
+        #expect(
+            story.preparationFailed(1, .permanent(reason, "no")) == ["score #1 a with no image"])
+        #expect(story.reports == [.imageUnusable(Story.posts(0), offset: 0, reason, "no")])
+    }
+
+    @Test func anImageThatCannotBeHadMayBeLeftOut() {
+        var story = Story.underWay {
+            $0.unusableImage = .scoreWithout
+            $0.retryBudgetMilliseconds = 1_000
+            $0.firstRetryDelayMilliseconds = 400
+        }
+        _ = story.take("a", offset: 0)
+        _ = story.preparationFailed(1, .transient("timeout"))
+        _ = story.wait(400)
+        #expect(
+            story.preparationFailed(1, .transient("host down")) == ["score #1 a with no image"])
+        #expect(
+            story.reports.last
+                == .imageUnusable(
+                    Story.posts(0), offset: 0, .imageUnavailable,
+                    "host down (gave up after 2 attempts)"))
+    }
+
+    @Test func aPostWhoseWorkerDoesNotAnswerMayGoOnWithout() {
+        var story = Story.underWay {
+            $0.unusableImage = .scoreWithout
+            $0.retryBudgetMilliseconds = 1_000
+            $0.maximumPreparedPosts = 1
+        }
+        _ = story.take("a", offset: 0)
+        #expect(story.wait(1_001) == ["cancel #1", "score #1 a with no image"])
+        _ = story.scored(1)
+        // The worker's room is free only when it has answered, and its image comes too late.
+        #expect(story.take("b", offset: 1) == [])
+        #expect(story.load.preparing == 1)
+        #expect(story.prepared(1) == ["prepare #2 b, attempt 1, by 2001"])
+    }
+
+    @Test func aWorkerThatIsLateKeepsItsRoomWhenItsPostIsGivenUp() {
+        var story = Story.underWay {
+            $0.unusableImage = .scoreWithout
+            $0.retryBudgetMilliseconds = 1_000
+            $0.maximumPreparedPosts = 1
+        }
+        _ = story.take("scoring", offset: 0, image: false)
+        _ = story.take("a", offset: 1)
+        #expect(story.wait(1_001) == ["cancel #2"])
+        _ = story.tell(.lost([Story.posts(0)]))
+        #expect(story.load.records == 0)
+        #expect(story.load.preparing == 1)
+        #expect(story.take("b", partition: 1, offset: 0) == [])
+        #expect(story.prepared(2) == ["prepare #3 b, attempt 1, by 2001"])
     }
 
     // MARK: - Retries
@@ -182,6 +247,32 @@ import Testing
         }
         #expect(delays == [100, 200, 300, 300])
         #expect(story.prepared(1) == ["score #1 a with pixels 1"])
+    }
+
+    @Test func aHostThatNamesATimeIsNotAskedBefore() {
+        var story = Story.underWay { $0.retryBudgetMilliseconds = 5_000 }
+        _ = story.take("a", offset: 0)
+        #expect(
+            story.preparationFailed(1, .transient("busy", retryAfterMilliseconds: 3_000)) == [])
+        #expect(story.wait(2_999) == [])
+        #expect(story.wait(1) == ["prepare #1 a, attempt 2, by 5000"])
+        // What is shorter than our own delay changes nothing.
+        #expect(story.preparationFailed(1, .transient("busy", retryAfterMilliseconds: 1)) == [])
+        #expect(story.wait(499) == [])
+        #expect(story.wait(1) == ["prepare #1 a, attempt 3, by 5000"])
+    }
+
+    @Test(arguments: [5_000, Milliseconds.max])
+    func aTimeBeyondTheBudgetIsNotWaitedFor(_ milliseconds: Milliseconds) {
+        var story = Story.underWay {
+            $0.retryBudgetMilliseconds = 5_000
+            $0.commitIntervalMilliseconds = 0
+        }
+        _ = story.take("a", offset: 0)
+        #expect(
+            story.preparationFailed(1, .transient("busy", retryAfterMilliseconds: milliseconds))
+                == ["publish begin"])
+        #expect(story.answer(.done) == ["publish produce image_unavailable"])
     }
 
     @Test func retriesEndWithTheBudget() {
@@ -276,6 +367,17 @@ import Testing
         #expect(try flags(story) == [[], [], [.repeated], [.repeated]])
     }
 
+    /// Swift's `String` takes both for the same text.
+    @Test func postIdsOfOtherCodePointsAreOtherPosts() throws {
+        var story = Story.underWay { $0.commitIntervalMilliseconds = 1_000 }
+        for (offset, pid) in ["caf\u{E9}", "cafe\u{301}", "cafe\u{301}"].enumerated() {
+            _ = story.takeAndScore(pid, offset: Int64(offset))
+        }
+        _ = story.wait(1_000)
+        _ = story.answer(.done)
+        #expect(try flags(story) == [[], [], [.repeated]])
+    }
+
     @Test func onlySoManyPostIdsAreRemembered() throws {
         var story = Story.underWay {
             $0.rememberedPosts = 2
@@ -357,5 +459,23 @@ import Testing
         #expect(story.take("a", offset: 4) == [])
         #expect(story.take("z", offset: 3) == [])
         #expect(story.load.records == 1)
+    }
+
+    @Test func aConsumerThatGoesBackIsReportedAndWhatItBringsSkipped() {
+        var story = Story.underWay()
+        for offset in 7...8 as ClosedRange<Int64> { _ = story.take("a", offset: offset) }
+        for offset in 0...8 as ClosedRange<Int64> {
+            #expect(story.take("again", offset: offset) == [])
+        }
+        let reset = Story.Path.Report.offsetReset(Story.posts(0), from: 9, to: 0)
+        #expect(story.reports == [reset])
+        // From there it goes on, and a second time is reported again.
+        #expect(story.take("b", offset: 9) == ["prepare #3 b, attempt 1, by 30000"])
+        #expect(story.take("again", offset: 5) == [])
+        #expect(story.reports == [reset, .offsetReset(Story.posts(0), from: 10, to: 5)])
+        // A new assignment begins wherever the consumer does.
+        _ = story.tell(.lost([Story.posts(0)]))
+        _ = story.tell(.assigned([Story.posts(0)]))
+        #expect(story.take("c", offset: 0) == ["prepare #4 c, attempt 1, by 30000"])
     }
 }

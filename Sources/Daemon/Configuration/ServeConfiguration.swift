@@ -52,15 +52,10 @@ package struct ServeConfiguration: Hashable, Sendable {
     }
 
     package struct Images: Hashable, Sendable {
-        /// What becomes of a post whose image cannot be had or decoded.
-        package enum Unusable: String, CaseIterable, Sendable {
-            case deadLetter = "dead_letter"
-            case scoreWithout = "score_without"
-        }
         package var fetching = FetchPolicy()
         /// Width times height, as said by the image's header.
         package var maximumPixels = 64 << 20
-        package var unusable = Unusable.deadLetter
+        package var unusable = UnusableImage.deadLetter
     }
 
     package struct Shutdown: Hashable, Sendable {

@@ -32,7 +32,7 @@ struct ScoreView: Sendable {
         let indent = map == nil ? 4 : (attention.image?.columns ?? 0) + 4
         let title =
             "#\(number)  score \(decimal(scored.score, places: 2)), "
-            + "\(decimal(scored.viewsPerDay, places: 1)) views a day"
+            + "\(decimal(Float(scored.viewsPerDay), places: 1)) views a day"
         let timings = scored.timings
         let stages: [(String, Float)] = [
             ("queue", timings.queue), ("fetch", timings.fetch), ("decode", timings.decode),

@@ -9,20 +9,16 @@ final class ImagePreparer: Sendable {
     private let fetcher: ImageFetcher
     private let side: Int
     private let limits: ImageLimits
-    private let unusable: ServeConfiguration.Images.Unusable
     private let clock: Clock
     private let decoding: BlockingCalls
     private let tasks = Mutex<[Ticket: Task<Void, Never>]>([:])
 
     init(
-        fetcher: ImageFetcher, side: Int, limits: ImageLimits,
-        unusable: ServeConfiguration.Images.Unusable,
-        clock: Clock, decodingThreads: Int
+        fetcher: ImageFetcher, side: Int, limits: ImageLimits, clock: Clock, decodingThreads: Int
     ) {
         self.fetcher = fetcher
         self.side = side
         self.limits = limits
-        self.unusable = unusable
         self.clock = clock
         decoding = BlockingCalls(threadCount: decodingThreads)
     }
@@ -64,8 +60,6 @@ final class ImagePreparer: Sendable {
                     image: pixels, byteCount: pixels.rgb.count,
                     fetchMilliseconds: Float(arrived - start),
                     decodeMilliseconds: Float(clock.now.uptime - arrived)))
-        } catch .permanent where unusable == .scoreWithout {
-            return .success(PreparedImage(image: nil, byteCount: 0))
         } catch {
             return .failure(error)
         }
@@ -83,7 +77,10 @@ final class ImagePreparer: Sendable {
                     url, expectedSHA256: expected, timeoutMilliseconds: Int(remaining))
             } catch {
                 switch error.reason {
-                case .unavailable: throw .transient(error.message)
+                case .unavailable:
+                    throw .transient(
+                        error.message,
+                        retryAfterMilliseconds: error.retryAfterMilliseconds.map(Milliseconds.init))
                 case .refused: throw .permanent(.imageRefused, error.message)
                 case .checksumMismatch: throw .permanent(.imageChecksumMismatch, error.message)
                 }

@@ -24,6 +24,14 @@ final class KafkaPublisher {
         do {
             return try run(step, consumer: consumer)
         } catch {
+            // A refusal at delivery shows as another error of a later call.
+            let refused = producer?.deliveries.firstFailure.flatMap {
+                $0.isMessageTooLarge ? $0 : nil
+            }
+            if let tooLarge = error.isMessageTooLarge ? error : refused, error.action == .abort {
+                return .tooLarge(tooLarge.description)
+            }
+            if error.isFenced { return .fenced(error.description) }
             switch error.action {
             case .retry: return .retry(error.description)
             case .abort: return .abort(error.description)

@@ -26,6 +26,12 @@ struct ReportLog: Sendable {
                 metadata: place(partition, offset).merging([
                     "reason": "\(reason.rawValue)", "error": "\(text)",
                 ]) { $1 })
+        case .imageUnusable(let partition, let offset, let reason, let text):
+            logger.warning(
+                "image unusable, scoring without it",
+                metadata: place(partition, offset).merging([
+                    "reason": "\(reason.rawValue)", "error": "\(text)",
+                ]) { $1 })
         case .retryingImage(let partition, let offset, let attempt, let delay, let text):
             logger.info(
                 "image not to be had, trying again",
@@ -44,6 +50,16 @@ struct ReportLog: Sendable {
             logger.info("publishing, trying again", metadata: ["error": "\(text)"])
         case .batchAborted(let text):
             logger.warning("batch aborted, doing it again", metadata: ["error": "\(text)"])
+        case .deadLettersReduced(let records):
+            logger.warning(
+                "a broker found a record too large, dead letters go without the original value",
+                metadata: ["records": .stringConvertible(records)])
+        case .offsetReset(let partition, let from, let to):
+            logger.error(
+                "the consumer was set back and skips what it brings: reset the group's offsets",
+                metadata: place(partition, to).merging(["next_offset": .stringConvertible(from)]) {
+                    $1
+                })
         case .producerLost(let text):
             logger.error("producer lost, making a new one", metadata: ["error": "\(text)"])
         case .givenUp(let records):

@@ -63,8 +63,7 @@ package struct ScoreService: Service, CustomStringConvertible {
         let fetcher = ImageFetcher(policy: configuration.images.fetching)
         let preparer = ImagePreparer(
             fetcher: fetcher, side: bundle.configuration.image.side, limits: limits,
-            unusable: configuration.images.unusable, clock: clock,
-            decodingThreads: max(1, configuration.threads / 2))
+            clock: clock, decodingThreads: max(1, configuration.threads / 2))
 
         let ending = Ending()
         let result = await withTaskCancellationOrGracefulShutdownHandler {
@@ -175,6 +174,14 @@ extension ScorePathConfiguration {
         highWaterBytes = configuration.inFlight.highBytes
         lowWaterBytes = configuration.inFlight.lowBytes
         maximumPreparedPosts = configuration.images.fetching.maximumConcurrentFetches
+        unusableImage = configuration.images.unusable
+        let properties = configuration.kafka.properties.values
+        if let bytes = properties["message.max.bytes"].flatMap({ Int($0) }) {
+            maximumOutputBytes = bytes
+        }
+        if let timeout = properties["transaction.timeout.ms"].flatMap({ Milliseconds($0) }) {
+            transactionBudgetMilliseconds = min(30_000, timeout / 2)
+        }
         retryBudgetMilliseconds = Milliseconds(configuration.retry.budgetMilliseconds)
         firstRetryDelayMilliseconds = Milliseconds(configuration.retry.initialBackoffMilliseconds)
         maximumRetryDelayMilliseconds = Milliseconds(configuration.retry.maximumBackoffMilliseconds)

@@ -13,6 +13,8 @@ package struct DeadLetter: Equatable, Sendable {
     }
 
     package static let maximumErrorBytes = 1_024
+    /// A key of an event that could be read is no longer (`EventLimits.maximumIdentifierBytes`).
+    static let maximumReducedKeyBytes = 256
 
     package var record: Record
     package var reason: DeadLetterReason
@@ -24,9 +26,8 @@ package struct DeadLetter: Equatable, Sendable {
         self.error = error
     }
 
-    /// - Parameter maximumBytes: what the broker takes. A letter that would be larger leaves out
-    ///   the original value, and if that is not enough the original headers, then the key; what
-    ///   is left says where the original can be read.
+    /// - Parameter maximumBytes: what the producer takes. A letter that would be larger leaves out
+    ///   the original value, and if that is not enough it is `reduced`.
     package func output(to topic: String, maximumBytes: Int) -> OutputRecord {
         // A letter that was sent back to the posts topic carries the headers of its first death.
         let original = record.headers.filter { !HeaderName.all.contains($0.key) }
@@ -36,29 +37,38 @@ package struct DeadLetter: Equatable, Sendable {
             text.append(character)
         }
         let origin = [
-            header(HeaderName.reason, reason.rawValue),
-            header(HeaderName.error, text),
-            header(HeaderName.topic, record.partition.topic),
-            header(HeaderName.partition, "\(record.partition.number)"),
-            header(HeaderName.offset, "\(record.offset)"),
+            Self.header(HeaderName.reason, reason.rawValue),
+            Self.header(HeaderName.error, text),
+            Self.header(HeaderName.topic, record.partition.topic),
+            Self.header(HeaderName.partition, "\(record.partition.number)"),
+            Self.header(HeaderName.offset, "\(record.offset)"),
         ]
         var output = OutputRecord(
             topic: topic, key: record.key, value: record.value, headers: original + origin)
-        if output.byteCount > maximumBytes {
-            output.value = nil
-            let omitted = header(HeaderName.omittedValueBytes, "\(record.value?.count ?? 0)")
-            output.headers.append(omitted)
-            if output.byteCount > maximumBytes {
-                output.headers = origin + [omitted]
-            }
-            if output.byteCount > maximumBytes {
-                output.key = nil
-            }
-        }
+        guard output.byteCount > maximumBytes else { return output }
+        output = Self.withoutValue(output)
+        return output.byteCount > maximumBytes ? Self.reduced(output) : output
+    }
+
+    /// What is left of a letter that the brokers find too large: no original value or headers, and
+    /// no key but a short one. It still says why, and where the original can be read; at most
+    /// about 2 KB.
+    static func reduced(_ output: OutputRecord) -> OutputRecord {
+        var reduced = withoutValue(output)
+        reduced.headers.removeAll { !HeaderName.all.contains($0.key) }
+        if let key = reduced.key, key.count > maximumReducedKeyBytes { reduced.key = nil }
+        return reduced
+    }
+
+    private static func withoutValue(_ output: OutputRecord) -> OutputRecord {
+        guard let value = output.value else { return output }
+        var output = output
+        output.value = nil
+        output.headers.append(header(HeaderName.omittedValueBytes, "\(value.count)"))
         return output
     }
 
-    private func header(_ key: String, _ value: String) -> RecordHeader {
+    private static func header(_ key: String, _ value: String) -> RecordHeader {
         RecordHeader(key: key, value: Array(value.utf8))
     }
 }

@@ -9,15 +9,18 @@ package enum DeadLetterReason: String, CaseIterable, Sendable {
     case malformedEvent = "malformed_event"
     /// The record's key is missing or is not the event's `uid`.
     case keyMismatch = "key_mismatch"
-    /// The image could not be had within the retry budget (host down, timeout, not found yet).
+    /// The image could not be had within the retry budget: host down, timeout, or an answer that
+    /// says to try again later.
     case imageUnavailable = "image_unavailable"
-    /// The image may not be fetched: scheme, host, address, size or path is against the policy.
+    /// The image will not be had: scheme, host, address, size or path is against the policy, or
+    /// the host says that it has no such image or does not give it.
     case imageRefused = "image_refused"
     /// The image's bytes do not decode to a picture, or are beyond the decoder's limits.
     case imageUndecodable = "image_undecodable"
     /// The image's bytes do not have the SHA-256 that the event gives.
     case imageChecksumMismatch = "image_checksum_mismatch"
-    /// The model could not give this post a finite score.
+    /// The model could not give this post a finite score, or the score event is larger than the
+    /// producer takes.
     case scoringFailed = "scoring_failed"
 }
 

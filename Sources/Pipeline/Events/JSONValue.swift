@@ -1,3 +1,5 @@
+import Model
+
 /// A JSON text as a tree. Numbers keep the characters they were written with, so a post id of
 /// thirty digits survives.
 ///
@@ -10,7 +12,8 @@ package enum JSONValue: Equatable, Sendable {
     case number(String)
     case string(String)
     case array([JSONValue])
-    case object([String: JSONValue])
+    /// Names are told apart by their code points, as everywhere but in Swift's `String`.
+    case object([CodePoints: JSONValue])
 
     /// Arrays and objects within each other.
     package static let maximumDepth = 32
@@ -32,6 +35,13 @@ package enum JSONValue: Equatable, Sendable {
         case .array: "an array"
         case .object: "an object"
         }
+    }
+}
+
+extension [CodePoints: JSONValue] {
+    package subscript(name: String) -> JSONValue? {
+        get { self[CodePoints(name)] }
+        set { self[CodePoints(name)] = newValue }
     }
 }
 
@@ -133,7 +143,7 @@ private struct JSONParser {
     }
 
     private mutating func parseObject() throws(JSONError) -> JSONValue {
-        var members: [String: JSONValue] = [:]
+        var members: [CodePoints: JSONValue] = [:]
         try openBracket()
         if closes(with: "}") { return .object(members) }
         while true {
@@ -145,7 +155,7 @@ private struct JSONParser {
             guard take(UInt8(ascii: ":")) else { throw unexpected("':' after a name") }
             skipWhitespace()
             let value = try parseValue()
-            guard members.updateValue(value, forKey: name) == nil else {
+            guard members.updateValue(value, forKey: CodePoints(name)) == nil else {
                 throw JSONError(
                     found: "the name \"\(name.clipped)\" a second time at byte \(start)",
                     expected: "each name once in an object")

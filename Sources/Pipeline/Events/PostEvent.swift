@@ -1,3 +1,5 @@
+import Model
+
 /// The bounds of one post event. What lies beyond is a dead letter, not a surprise in memory.
 package struct EventLimits: Equatable, Sendable {
     package var maximumEventBytes = 2 << 20
@@ -100,7 +102,7 @@ package struct PostEvent: Equatable, Sendable {
 
 /// The members of the event's object, each read as what it should be.
 private struct Fields {
-    let members: [String: JSONValue]
+    let members: [CodePoints: JSONValue]
 
     init(_ value: [UInt8]) throws(EventError) {
         // Serialisers for a schema registry put a zero byte and a four-byte schema id in front.

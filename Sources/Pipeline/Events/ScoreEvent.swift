@@ -1,14 +1,8 @@
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
+import Model
 
 /// What a reader of a score should know about how it came about.
 package enum ScoreFlag: String, CaseIterable, Comparable, Sendable {
-    /// The post has an image that could not be used; it was scored without.
+    /// The post names an image that could not be had or used; it was scored without.
     case imageUnusable = "image_unusable"
     case noImage = "no_image"
     /// No word of the post is in the vocabulary.
@@ -144,7 +138,7 @@ package struct ScoreEvent: Equatable, Sendable {
     package struct Scored: Equatable, Sendable {
         package var score: Float
         /// Typical (median) views a day: 2^(score - 1).
-        package var viewsPerDay: Float
+        package var viewsPerDay: Double
         package var expectedViewsPerDay: Float?
         package var model: String
         package var userVector: String
@@ -185,7 +179,7 @@ extension ScoreEvent.Scored {
     /// - Parameter isRepeat: the post id was seen before; adds the flag.
     package init(_ scoring: Scoring, isRepeat: Bool, timings: ScoreEvent.Timings) {
         score = scoring.score
-        viewsPerDay = exp2(scoring.score - 1)
+        viewsPerDay = Prediction.viewsPerDay(score: scoring.score)
         expectedViewsPerDay = scoring.expectedViewsPerDay
         model = scoring.model
         userVector = scoring.userVector
@@ -349,7 +343,7 @@ extension ScoreEvent {
 extension ScoreEvent.Scored {
     fileprivate init(_ event: ScoreFields) throws(JSONError) {
         score = try event.float("score")
-        viewsPerDay = try event.float("views_per_day")
+        viewsPerDay = try event.double("views_per_day")
         expectedViewsPerDay =
             event.has("expected_views_per_day") ? try event.float("expected_views_per_day") : nil
         model = try event.string("model")
@@ -413,7 +407,7 @@ extension ScoreAttention.Grid {
 /// The members of one object of a score event.
 private struct ScoreFields {
     let path: String
-    let members: [String: JSONValue]
+    let members: [CodePoints: JSONValue]
 
     init(_ value: JSONValue, path: String) throws(JSONError) {
         guard case .object(let members) = value else {

@@ -1,3 +1,5 @@
+import Model
+
 /// The way of a post from the posts topic to its score, as decisions only: events and time go
 /// in, effects come out. It knows no broker, no network, no clock and no thread, so a seeded
 /// simulation can lead it through every crash and rebalance.
@@ -63,7 +65,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
         load.records = entries.count
         load.bytes = bytesHeld
         load.waiting = waiting.count
-        load.preparing = imageSlots.count { !prepared.contains($0) }
+        load.preparing = imageSlots.count { !isImageReady($0) }
         load.prepared = prepared.count
         load.publishable = publishableRecords
         load.isPaused = isPaused
@@ -84,7 +86,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
         case .record(let record): take(record)
         case .prepared(let ticket, let result): preparationEnded(ticket, result)
         case .scored(let ticket, let result): scoringEnded(ticket, result)
-        case .published(let result): react(to: publisher.answered(result, at: now.uptime))
+        case .published(let result): stepEnded(result)
         case .tick: endLatePreparations()
         case .stop: beginStop()
         }
@@ -110,12 +112,15 @@ package struct ScorePath<Image: Sendable>: Sendable {
     // MARK: - Taking records
 
     private mutating func take(_ record: Record) {
-        guard stopping == nil, let assigned = partitions[record.partition], !assigned.isLeaving,
-            record.offset >= assigned.nextOffset
+        guard stopping == nil, let assigned = partitions[record.partition], !assigned.isLeaving
         else { return }
+        guard record.offset >= assigned.nextOffset else {
+            return skip(record, assigned)
+        }
         lastTicket += 1
         let ticket = Ticket(number: lastTicket)
         partitions[record.partition]?.nextOffset = record.offset + 1
+        partitions[record.partition]?.isBehind = false
         partitions[record.partition]?.tickets.append(ticket)
 
         do throws(EventError) {
@@ -131,6 +136,20 @@ package struct ScorePath<Image: Sendable>: Sendable {
             hold(ticket, Entry(record: record, post: nil, isRepeat: false, takenAt: now.uptime))
             deadLetter(ticket, error.reason, error.description)
         }
+    }
+
+    /// Nobody seeks, and a new assignment forgets `nextOffset`: a record below it means that the
+    /// log was reset, and the client went where `auto.offset.reset` says. To take the record would
+    /// not be safe. It may be of a log that lost only its end, and published long ago; and the
+    /// group's committed offset is still the old one, which after the next failure would be read
+    /// back and believed: what is below it would count as published. To skip it is safe, as it
+    /// commits nothing: once the group's offsets are reset, everything is read again.
+    private mutating func skip(_ record: Record, _ assigned: AssignedPartition) {
+        guard !assigned.isBehind else { return }
+        partitions[record.partition]?.isBehind = true
+        effects.append(
+            .report(
+                .offsetReset(record.partition, from: assigned.nextOffset, to: record.offset)))
     }
 
     private func read(_ record: Record) throws(EventError) -> PostEvent {
@@ -197,19 +216,23 @@ package struct ScorePath<Image: Sendable>: Sendable {
             becomePrepared(ticket, image)
         case .failure(.permanent(let reason, let text)):
             imageSlots.remove(ticket)
-            deadLetter(ticket, reason, text)
-        case .failure(.transient(let text)):
+            goOnWithoutImage(ticket, reason, text)
+        case .failure(.transient(let text, let retryAfter)):
             imageSlots.remove(ticket)
-            retryPreparation(ticket, entry, text)
+            retryPreparation(ticket, entry, text, after: retryAfter ?? 0)
         }
     }
 
-    private mutating func retryPreparation(_ ticket: Ticket, _ entry: Entry, _ text: String) {
+    private mutating func retryPreparation(
+        _ ticket: Ticket, _ entry: Entry, _ text: String, after least: Milliseconds
+    ) {
         let doubled =
             configuration.firstRetryDelayMilliseconds << Milliseconds(min(entry.attempts - 1, 20))
-        let delay = min(doubled, configuration.maximumRetryDelayMilliseconds)
+        let delay = max(
+            min(doubled, configuration.maximumRetryDelayMilliseconds),
+            min(least, configuration.retryBudgetMilliseconds))
         guard let deadline = entry.deadline, now.uptime + delay < deadline else {
-            deadLetter(
+            goOnWithoutImage(
                 ticket, .imageUnavailable, "\(text) (gave up after \(entry.attempts) attempts)")
             return
         }
@@ -230,11 +253,30 @@ package struct ScorePath<Image: Sendable>: Sendable {
                 let deadline = entry.deadline, now.uptime > deadline
             else { continue }
             effects.append(.cancel(ticket))
-            deadLetter(
+            goOnWithoutImage(
                 ticket, .imageUnavailable,
                 "no answer within \(configuration.retryBudgetMilliseconds) ms "
                     + "(\(entry.attempts) attempts)")
         }
+    }
+
+    /// The image is given up. Its slot is not freed here: the worker may still be at it.
+    private mutating func goOnWithoutImage(
+        _ ticket: Ticket, _ reason: DeadLetterReason, _ text: String
+    ) {
+        guard let record = entries[ticket]?.record else { return }
+        switch configuration.unusableImage {
+        case .deadLetter:
+            deadLetter(ticket, reason, text)
+        case .scoreWithout:
+            effects.append(
+                .report(.imageUnusable(record.partition, offset: record.offset, reason, text)))
+            becomePrepared(ticket, nil)
+        }
+    }
+
+    private func isImageReady(_ ticket: Ticket) -> Bool {
+        if case .prepared(_?) = entries[ticket]?.stage { true } else { false }
     }
 
     private mutating func becomePrepared(_ ticket: Ticket, _ image: PreparedImage<Image>?) {
@@ -247,7 +289,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func startScoring() {
         while scoring == nil, let ticket = prepared.min() {
             prepared.remove(ticket)
-            imageSlots.remove(ticket)
+            if isImageReady(ticket) { imageSlots.remove(ticket) }
             guard let entry = entries[ticket], let post = entry.post,
                 case .prepared(let image) = entry.stage
             else { continue }
@@ -278,13 +320,15 @@ package struct ScorePath<Image: Sendable>: Sendable {
             deadLetter(ticket, .scoringFailed, failure.text)
         case .success(let scoring):
             let scored = ScoreEvent.Scored(scoring, isRepeat: entry.isRepeat, timings: timings)
-            guard scored.score.isFinite, scored.viewsPerDay.isFinite else {
+            guard scored.score.isFinite, scored.viewsPerDay.isFinite,
+                scored.expectedViewsPerDay?.isFinite ?? true
+            else {
                 deadLetter(
                     ticket, .scoringFailed,
                     "the model \(scored.model) gave \(scored.score): check its weights")
                 return
             }
-            answer(ticket, entry, post, .scored(scored))
+            guard answer(ticket, entry, post, .scored(scored)) else { return }
             effects.append(
                 .report(
                     .scored(
@@ -300,24 +344,32 @@ package struct ScorePath<Image: Sendable>: Sendable {
 
     private mutating func expire(_ ticket: Ticket, _ post: PostEvent) {
         guard let entry = entries[ticket], let scoreBy = post.scoreBy else { return }
-        answer(ticket, entry, post, .expired(scoreBy: scoreBy))
+        guard answer(ticket, entry, post, .expired(scoreBy: scoreBy)) else { return }
         effects.append(
             .report(.expired(entry.record.partition, offset: entry.record.offset)))
     }
 
+    /// - Returns: false where the answer is too large to be produced, so it is a dead letter.
     private mutating func answer(
         _ ticket: Ticket, _ entry: Entry, _ post: PostEvent, _ outcome: ScoreEvent.Outcome
-    ) {
+    ) -> Bool {
         let event = ScoreEvent(
             pid: post.pid, uid: post.uid, outcome: outcome, eventTime: entry.record.timestamp,
             scoredAt: now.epoch,
             origin: ScoreEvent.Origin(
                 topic: entry.record.partition.topic, partition: entry.record.partition.number,
                 offset: entry.record.offset))
-        finish(
-            ticket,
-            OutputRecord(
-                topic: configuration.scoresTopic, key: Array(post.uid.utf8), value: event.json))
+        let output = OutputRecord(
+            topic: configuration.scoresTopic, key: Array(post.uid.utf8), value: event.json)
+        guard output.byteCount <= configuration.maximumOutputBytes else {
+            deadLetter(
+                ticket, .scoringFailed,
+                "the answer has \(output.byteCount) bytes, the producer takes "
+                    + "\(configuration.maximumOutputBytes): raise its message.max.bytes")
+            return false
+        }
+        finish(ticket, output)
+        return true
     }
 
     private mutating func deadLetter(
@@ -329,7 +381,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
             ticket,
             letter.output(
                 to: configuration.deadLetterTopic,
-                maximumBytes: configuration.maximumDeadLetterBytes))
+                maximumBytes: configuration.maximumOutputBytes))
         effects.append(
             .report(.deadLettered(record.partition, offset: record.offset, reason, text)))
     }
@@ -436,6 +488,34 @@ package struct ScorePath<Image: Sendable>: Sendable {
         return batch
     }
 
+    private mutating func stepEnded(_ result: StepResult) {
+        if case .tooLarge = result, let batch = publisher.batch {
+            reduceDeadLetters(in: batch)
+        }
+        react(to: publisher.answered(result, at: now.uptime))
+    }
+
+    /// Which record a broker found too large is not known, and a dead letter is the only one whose
+    /// size others decide: all of the batch are reduced, before it is published again.
+    private mutating func reduceDeadLetters(in batch: Batch) {
+        var count = 0
+        for (partition, offset) in batch.offsets {
+            guard let assigned = partitions[partition] else { continue }
+            for ticket in assigned.tickets.prefix(assigned.finished) {
+                guard let entry = entries[ticket], entry.record.offset < offset,
+                    case .finished(let output) = entry.stage,
+                    output.topic == configuration.deadLetterTopic
+                else { continue }
+                let reduced = DeadLetter.reduced(output)
+                guard reduced != output else { continue }
+                update(ticket) { $0.stage = .finished(reduced) }
+                publishableBytes += reduced.byteCount - output.byteCount
+                count += 1
+            }
+        }
+        if count > 0 { effects.append(.report(.deadLettersReduced(records: count))) }
+    }
+
     private mutating func react(to outcome: Publisher.Outcome?) {
         switch outcome {
         case nil: break
@@ -484,9 +564,9 @@ package struct ScorePath<Image: Sendable>: Sendable {
             switch entry.stage {
             case .waiting:
                 waiting.removeAll { $0 == ticket }
-            case .prepared:
+            case .prepared(let image):
                 prepared.remove(ticket)
-                imageSlots.remove(ticket)
+                if image != nil { imageSlots.remove(ticket) }
             case .preparing, .scoring:
                 effects.append(.cancel(ticket))
             case .finished(let output):
@@ -630,6 +710,8 @@ extension ScorePath {
         /// So many of the first tickets are finished: publishable.
         var finished = 0
         var isLeaving = false
+        /// The last record came from below `nextOffset`.
+        var isBehind = false
     }
 
     private struct Entry {
@@ -695,9 +777,9 @@ private struct RecentPosts: Sendable {
     }
 
     private let capacity: Int
-    private var places: [String: Place] = [:]
+    private var places: [CodePoints: Place] = [:]
     /// A ring: the oldest id is at `oldest` once it is full.
-    private var ids: [String] = []
+    private var ids: [CodePoints] = []
     private var oldest = 0
 
     init(capacity: Int) {
@@ -706,6 +788,7 @@ private struct RecentPosts: Sendable {
 
     /// Whether the id was seen before in another record; remembers it.
     mutating func isRepeat(_ pid: String, in record: Record) -> Bool {
+        let pid = CodePoints(pid)
         let place = Place(partition: record.partition, offset: record.offset)
         if let first = places[pid] {
             return first != place

@@ -46,6 +46,8 @@ struct Publisher: Sendable {
     private var stepRetries = 0
     private var consecutiveAborts = 0
     private var consecutiveLostProducers = 0
+    /// Uptimes, within the last `fencingWindowMilliseconds`.
+    private var fencings: [Milliseconds] = []
 
     init(configuration: ScorePathConfiguration) {
         self.configuration = configuration
@@ -62,6 +64,11 @@ struct Publisher: Sendable {
         case .publishing, .aborting: true
         case .off, .creatingProducer, .readingCommitted, .idle: false
         }
+    }
+
+    /// The batch that is being published.
+    var batch: Batch? {
+        if case .publishing(let batch) = phase { batch } else { nil }
     }
 
     /// The batch whose fate is open may hold records of these.
@@ -110,6 +117,8 @@ struct Publisher: Sendable {
         case (.off, _), (.idle, _):
             return nil
 
+        case (_, .fenced(let text)):
+            return fenced("\(step.name): \(text)", at: uptime)
         case (_, .fatal(let text)):
             return loseProducer("\(step.name): \(text)", at: uptime)
 
@@ -121,7 +130,7 @@ struct Publisher: Sendable {
 
         case (.publishing(let batch), .done):
             return stepSucceeded(step, of: batch, at: uptime)
-        case (.publishing, .abort(let text)):
+        case (.publishing, .abort(let text)), (.publishing, .tooLarge(let text)):
             return abortBatch("\(step.name): \(text)", at: uptime)
 
         case (.creatingProducer, .done):
@@ -230,12 +239,28 @@ struct Publisher: Sendable {
         return .batchAborted(text)
     }
 
+    private mutating func fenced(_ text: String, at uptime: Milliseconds) -> Outcome {
+        fencings.removeAll { uptime - $0 >= configuration.fencingWindowMilliseconds }
+        fencings.append(uptime)
+        guard fencings.count < configuration.maximumFencings else {
+            return fail(
+                "another instance uses the same transactional id (or transactions outlast the "
+                    + "brokers' timeout): fenced \(fencings.count) times within "
+                    + "\(configuration.fencingWindowMilliseconds / 1_000) s, the last time \(text)")
+        }
+        return loseProducer(text, at: uptime)
+    }
+
+    private mutating func fail(_ text: String) -> Outcome {
+        phase = .off
+        step = nil
+        return .failed(text)
+    }
+
     private mutating func loseProducer(_ text: String, at uptime: Milliseconds) -> Outcome {
         consecutiveLostProducers += 1
         guard consecutiveLostProducers <= configuration.maximumConsecutiveLostProducers else {
-            phase = .off
-            step = nil
-            return .failed(text)
+            return fail(text)
         }
         enter(.creatingProducer, .createProducer, at: uptime)
         notBefore = uptime + delay(consecutiveLostProducers)

@@ -67,10 +67,9 @@ package struct Record: Equatable, Sendable {
         self.timestamp = timestamp
     }
 
-    /// What the record holds in memory: key, value and headers.
+    /// What the record holds in memory, about.
     var byteCount: Int {
-        (key?.count ?? 0) + (value?.count ?? 0)
-            + headers.reduce(0) { $0 + $1.key.utf8.count + ($1.value?.count ?? 0) }
+        framedByteCount(key, value, headers)
     }
 }
 
@@ -90,10 +89,17 @@ package struct OutputRecord: Equatable, Sendable {
         self.headers = headers
     }
 
+    /// What the record takes in a request to the brokers, at most.
     var byteCount: Int {
-        (key?.count ?? 0) + (value?.count ?? 0)
-            + headers.reduce(0) { $0 + $1.key.utf8.count + ($1.value?.count ?? 0) }
+        framedByteCount(key, value, headers)
     }
+}
+
+/// Lengths, attributes and the like are counted in, generously: a record of thousands of empty
+/// headers is not small.
+private func framedByteCount(_ key: [UInt8]?, _ value: [UInt8]?, _ headers: [RecordHeader]) -> Int {
+    32 + (key?.count ?? 0) + (value?.count ?? 0)
+        + headers.reduce(0) { $0 + 12 + $1.key.utf8.count + ($1.value?.count ?? 0) }
 }
 
 /// Names one taking of one record. Never used twice in the life of a `ScorePath`, so an answer
@@ -111,15 +117,14 @@ package struct Ticket: Hashable, Comparable, Sendable, CustomStringConvertible {
 
 /// An image that is ready to be scored.
 package struct PreparedImage<Image: Sendable>: Sendable {
-    /// nil: the post names an image that cannot be used, and the policy is to score without it.
-    package var image: Image?
+    package var image: Image
     /// What `image` holds in memory.
     package var byteCount: Int
     package var fetchMilliseconds: Float
     package var decodeMilliseconds: Float
 
     package init(
-        image: Image?, byteCount: Int, fetchMilliseconds: Float = 0, decodeMilliseconds: Float = 0
+        image: Image, byteCount: Int, fetchMilliseconds: Float = 0, decodeMilliseconds: Float = 0
     ) {
         self.image = image
         self.byteCount = byteCount
@@ -130,10 +135,20 @@ package struct PreparedImage<Image: Sendable>: Sendable {
 
 /// Why an image is not ready.
 package enum PreparationFailure: Error, Equatable, Sendable {
-    /// May succeed later: asked for again until the retry budget is spent.
-    case transient(String)
-    /// Will not succeed: a dead letter now.
+    /// May succeed later: asked for again until the retry budget is spent, and not before
+    /// `retryAfterMilliseconds` where the image's host asks for that. Where the budget ends
+    /// earlier, the image counts as unusable at once.
+    case transient(String, retryAfterMilliseconds: Milliseconds? = nil)
+    /// Will not succeed: the image counts as unusable now.
     case permanent(DeadLetterReason, String)
+}
+
+/// What becomes of a post whose image cannot be used: not to be had, refused, not what its checksum
+/// says, or no picture.
+package enum UnusableImage: String, CaseIterable, Sendable {
+    case deadLetter = "dead_letter"
+    /// The score is flagged `image_unusable`.
+    case scoreWithout = "score_without"
 }
 
 /// The model could not score a post.
@@ -179,7 +194,12 @@ package enum StepResult: Equatable, Sendable {
     case retry(String)
     /// The transaction must be aborted and its batch published anew.
     case abort(String)
-    /// The producer is of no more use (fenced, or in a state nobody understands).
+    /// As `abort`, because the producer or a broker finds one of the batch's records too large:
+    /// at `produce`, or when its delivery has failed (`flush`, `sendOffsets`, `commit`).
+    case tooLarge(String)
+    /// Another producer has the transactional id now; this one is of no more use.
+    case fenced(String)
+    /// The producer is of no more use (in a state nobody understands).
     case fatal(String)
 }
 
@@ -243,13 +263,23 @@ extension ScorePath {
         case scored(Partition, offset: Int64, flags: [ScoreFlag])
         case expired(Partition, offset: Int64)
         case deadLettered(Partition, offset: Int64, DeadLetterReason, String)
+        /// The image cannot be used, and `UnusableImage.scoreWithout` is the policy.
+        case imageUnusable(Partition, offset: Int64, DeadLetterReason, String)
         /// A preparation failed and is tried again after `delay`.
         case retryingImage(Partition, offset: Int64, attempt: Int, delay: Milliseconds, String)
         case batchPublished(records: Int, milliseconds: Milliseconds)
         /// The same step is asked for again.
         case stepRetried(String)
         case batchAborted(String)
+        /// A record of the batch was too large for a broker, and so many of its dead letters now go
+        /// without the original value and headers.
+        case deadLettersReduced(records: Int)
         case producerLost(String)
+        /// The consumer has gone back from `from`, the next offset to be taken, to `to`: the
+        /// topic was created anew, or has lost its end. Everything below `from` is skipped, and
+        /// nothing committed for it. To have it scored: stop all instances, reset the group's
+        /// offsets of the partition, start again.
+        case offsetReset(Partition, from: Int64, to: Int64)
         /// Records taken and given up because their partition moved or the daemon stops.
         case givenUp(records: Int)
     }
@@ -297,13 +327,16 @@ package struct ScorePathConfiguration: Sendable {
     package var lowWaterBytes = 32 << 20
     /// Posts whose images are being fetched or decoded, or are decoded and wait to be scored.
     package var maximumPreparedPosts = 8
+    package var unusableImage = UnusableImage.deadLetter
 
     /// From a post's first attempt to its last answer.
     package var retryBudgetMilliseconds: Milliseconds = 30_000
     package var firstRetryDelayMilliseconds: Milliseconds = 250
     package var maximumRetryDelayMilliseconds: Milliseconds = 5_000
 
-    /// A transaction that is not finished by then is aborted; below `transaction.timeout.ms`.
+    /// A transaction that is not finished by then is aborted. The daemon sets it to the smaller of
+    /// 30 s and half of the producer's `transaction.timeout.ms`, for after that timeout the brokers
+    /// abort it themselves and fence the producer.
     package var transactionBudgetMilliseconds: Milliseconds = 30_000
     package var firstStepDelayMilliseconds: Milliseconds = 50
     package var maximumStepDelayMilliseconds: Milliseconds = 2_000
@@ -311,6 +344,11 @@ package struct ScorePathConfiguration: Sendable {
     package var maximumConsecutiveAborts = 10
     /// Producers lost in a row, without a commit between, after which the path gives up.
     package var maximumConsecutiveLostProducers = 8
+    /// Fenced so often within so long, the path gives up: another instance has the same
+    /// transactional id, and the two would fence each other for ever. (One left over from a
+    /// restart fences once.)
+    package var maximumFencings = 5
+    package var fencingWindowMilliseconds: Milliseconds = 600_000
 
     /// How long a rebalance may be held up to publish what is scored.
     package var revokeBudgetMilliseconds: Milliseconds = 5_000
@@ -319,9 +357,9 @@ package struct ScorePathConfiguration: Sendable {
 
     /// Post ids remembered to mark repeats.
     package var rememberedPosts = 10_000
-    /// A dead letter that would be larger goes without the original value (and, if need be,
-    /// headers): brokers refuse records above about 1 MB by default.
-    package var maximumDeadLetterBytes = 1_000_000
+    /// The producer's `message.max.bytes`. A dead letter that would be larger goes without the
+    /// original value (and, if need be, headers); a score that would be larger is a dead letter.
+    package var maximumOutputBytes = 1_000_000
 
     package init() {}
 }

@@ -156,7 +156,7 @@ extension ScoreEvent {
 /// `schemas/score.v1.json`, as far as it speaks of which members there are.
 struct ScoreSchema {
     private let required: [String]
-    private let properties: [String: JSONValue]
+    private let properties: [CodePoints: JSONValue]
 
     init() throws {
         var parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
@@ -178,8 +178,10 @@ struct ScoreSchema {
             return ["not an object"]
         }
         let missing = required.filter { members[$0] == nil }.map { "\($0) is missing" }
-        let others = members.sorted { $0.key < $1.key }.compactMap { name, value -> String? in
-            guard case .object(let property) = properties[name] else { return "\(name)?" }
+        let others = members.sorted { $0.key.string < $1.key.string }.compactMap {
+            key, value -> String? in
+            let name = key.string
+            guard case .object(let property) = properties[key] else { return "\(name)?" }
             if let constant = property["const"], constant != value { return "\(name): \(value)" }
             if case .array(let values) = property["enum"], !values.contains(value) {
                 return "\(name): \(value)"

@@ -47,7 +47,8 @@ struct BuggyPath {
             commitsInsteadOfAborting = true
         case (.revocationIgnored, .revoked(let partitions)):
             return [.confirmRevoked(partitions)]
-        case (_, .published(.retry)), (_, .published(.abort)), (_, .published(.fatal)):
+        case (_, .published(.retry)), (_, .published(.abort)), (_, .published(.fatal)),
+            (_, .published(.fenced)), (_, .published(.tooLarge)):
             hasFailed = true
         default:
             break

@@ -46,6 +46,8 @@ struct SimulatedBroker {
 
     static let transactionTimeout: Milliseconds = 4_000
     static let scorePartitions = 2
+    /// The topics' `max.message.bytes`.
+    static let maximumRecordBytes = 2_000
 
     private(set) var group = SimulatedGroup()
     private(set) var logs: [Partition: [LoggedRecord]] = [:]
@@ -58,6 +60,15 @@ struct SimulatedBroker {
     enum News {
         case visible([OutputRecord])
         case committed([Partition: Int64])
+    }
+
+    static func accepts(_ record: OutputRecord) -> Bool {
+        bytes(record.key, record.value, record.headers) <= maximumRecordBytes
+    }
+
+    static func bytes(_ key: [UInt8]?, _ value: [UInt8]?, _ headers: [RecordHeader]) -> Int {
+        (key?.count ?? 0) + (value?.count ?? 0)
+            + headers.reduce(20) { $0 + 2 + $1.key.utf8.count + ($1.value?.count ?? 0) }
     }
 
     // MARK: - Producers

@@ -19,6 +19,8 @@ struct SimulatedProcess {
         var epoch: Int
         var isInTransaction = false
         var hasSent = false
+        /// The delivery of a record has failed, which a later step says.
+        var hasFailedDelivery = false
     }
 
     /// Also its transactional id; a successor has the same.
@@ -33,6 +35,7 @@ struct SimulatedProcess {
     private var producer: Producer?
     /// At least once: handed over and not yet sent.
     private var producerQueue: [OutputRecord] = []
+    private var hasFailedDelivery = false
 
     private(set) var member: Int?
     private var generation = 0
@@ -152,13 +155,19 @@ struct SimulatedProcess {
         case .confirmRevoked(let partitions): confirmRevoked(partitions, &world)
         case .stopped(let reason):
             stopReason = reason
-            if case .failed = reason { world.happened("path failed for good") }
+            if case .failed(let text) = reason {
+                world.happened("path failed for good")
+                if text.hasPrefix("another instance") { world.happened("fenced for good") }
+            }
             if let stopAsked { longestStop = world.now.uptime - stopAsked }
         case .report(.expired): world.happened("post expired")
         case .report(.deadLettered): world.happened("dead letter")
         case .report(.givenUp): world.happened("post given up")
         case .report(.batchAborted): world.happened("batch aborted")
         case .report(.producerLost): world.happened("producer lost")
+        case .report(.imageUnusable): world.happened("image left out")
+        case .report(.deadLettersReduced): world.happened("dead letters reduced")
+        case .report(.offsetReset): world.happened("offset reset")
         case .report(.scored), .report(.retryingImage), .report(.batchPublished),
             .report(.stepRetried):
             break
@@ -198,7 +207,8 @@ struct SimulatedProcess {
             return try call(step, &world)
         } catch {
             switch error {
-            case .fenced, .invalidState: return .fatal("\(error)")
+            case .fenced: return .fenced("\(error)")
+            case .invalidState: return .fatal("\(error)")
             case .staleGeneration: return .abort("\(error)")
             }
         }
@@ -215,6 +225,7 @@ struct SimulatedProcess {
         switch step {
         case .createProducer:
             producerQueue = []
+            hasFailedDelivery = false
             producer = Producer(epoch: world.broker.initializeProducer(name))
         case .readCommitted(let partitions):
             guard let offsets = world.broker.readCommitted(partitions) else {
@@ -227,24 +238,42 @@ struct SimulatedProcess {
             producerQueue += records
         case .flush:
             let count = world.chance(10) ? world.random(producerQueue.count + 1) : Int.max
-            world.broker.produceAtOnce(Array(producerQueue.prefix(count)))
-            producerQueue.removeFirst(min(count, producerQueue.count))
+            let sent = producerQueue.prefix(count)
+            producerQueue.removeFirst(sent.count)
+            let accepted = sent.filter(SimulatedBroker.accepts)
+            world.broker.produceAtOnce(accepted)
+            if accepted.count < sent.count { hasFailedDelivery = true }
             if !producerQueue.isEmpty { return .retry("not all are acknowledged") }
+            if hasFailedDelivery {
+                hasFailedDelivery = false
+                return .tooLarge("a record is too large")
+            }
         case .begin:
             // Local to the client. A repeated call finds the transaction begun.
             guard producer != nil else { throw .invalidState }
             producer?.isInTransaction = true
             producer?.hasSent = false
+            producer?.hasFailedDelivery = false
         case .produce(let records):
             guard let producer, producer.isInTransaction else { throw .invalidState }
-            try world.broker.produce(records, id: name, epoch: producer.epoch, at: now)
+            let accepted = records.filter(SimulatedBroker.accepts)
+            let isRefused = accepted.count < records.count
+            // Either the client knows the limit, or the broker says it when others are in.
+            if isRefused, world.chance(200) { return .tooLarge("a record is too large") }
+            try world.broker.produce(accepted, id: name, epoch: producer.epoch, at: now)
             self.producer?.hasSent = true
+            self.producer?.hasFailedDelivery = isRefused
         case .sendOffsets(let offsets):
             guard let producer, producer.isInTransaction else { throw .invalidState }
+            if producer.hasFailedDelivery, world.chance(300) {
+                return .tooLarge("a record is too large")
+            }
             try world.broker.sendOffsets(
                 offsets, id: name, epoch: producer.epoch, member: membership, at: now)
             self.producer?.hasSent = true
-        case .commit: try end(.committed, &world)
+        case .commit:
+            if producer?.hasFailedDelivery == true { return .tooLarge("a record is too large") }
+            try end(.committed, &world)
         case .abort: try end(.aborted, &world)
         }
         return .done

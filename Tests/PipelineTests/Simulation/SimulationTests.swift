@@ -56,6 +56,8 @@ import Foundation
         for happening in Coverage.expectedHappenings {
             #expect(coverage.happenings[happening, default: 0] > 0, "never: \(happening)")
         }
+        // Logs are never reset here, and no failure may look as if they were.
+        #expect(coverage.happenings["offset reset"] == nil)
     }
 
     @Test(arguments: [

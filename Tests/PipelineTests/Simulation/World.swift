@@ -43,7 +43,8 @@ struct Coverage {
     static let expectedHappenings = [
         "crash", "rebalance", "thrown out", "freeze", "replaced while frozen", "stop",
         "clock moved", "post expired", "dead letter", "post given up", "path failed for good",
-        "batch aborted", "producer lost", "paused",
+        "batch aborted", "producer lost", "paused", "image left out", "dead letters reduced",
+        "fenced for good",
     ]
 
     private(set) var meetings: [Meeting: Int] = [:]
@@ -118,6 +119,7 @@ struct World {
         configuration.highWaterBytes = random(2) == 0 ? 1 << 20 : 1_500
         configuration.lowWaterBytes = configuration.highWaterBytes / 2
         configuration.maximumPreparedPosts = 1 + random(4)
+        configuration.unusableImage = random(2) == 0 ? .deadLetter : .scoreWithout
         configuration.retryBudgetMilliseconds = 1_500
         configuration.firstRetryDelayMilliseconds = 20
         configuration.maximumRetryDelayMilliseconds = 300
@@ -126,9 +128,14 @@ struct World {
         configuration.maximumStepDelayMilliseconds = 100
         configuration.maximumConsecutiveAborts = 3
         configuration.maximumConsecutiveLostProducers = 3
+        configuration.maximumFencings = 1 + random(2)
+        configuration.fencingWindowMilliseconds = 20_000
         configuration.revokeBudgetMilliseconds = Milliseconds(50 + random(300))
         configuration.stopBudgetMilliseconds = 800
         configuration.rememberedPosts = 1 + random(20)
+        // At times more than the brokers take.
+        configuration.maximumOutputBytes =
+            random(2) == 0 ? SimulatedBroker.maximumRecordBytes : 1_000_000
         self.configuration = configuration
         self.isTracing = isTracing
         faultRate = [20, 50, 100, 250][random(4)]
@@ -188,6 +195,11 @@ struct World {
         case 1: record.value = Array("{\"uid\":".utf8)
         case 2: record.key = nil
         case 3: record.key = Array("someone else".utf8)
+        case 4: record.value = [UInt8](repeating: 0x20, count: 3_000)
+        case 5:
+            record.value = Array("{".utf8)
+            record.headers = [RecordHeader](
+                repeating: RecordHeader(key: "h", value: nil), count: 1_000)
         default: break
         }
         return record
@@ -232,9 +244,12 @@ struct World {
         }
         guard hasFaults else { return .success(PreparedImage(image: 1, byteCount: 100)) }
         switch random(20) {
-        case 0...2: return .failure(.transient("timeout"))
+        case 0, 1: return .failure(.transient("timeout"))
+        case 2:
+            let delay = Milliseconds(random(2_000))
+            return .failure(.transient("busy", retryAfterMilliseconds: delay))
         case 3: return .failure(.permanent(.imageUndecodable, "no picture"))
-        case 4: return .success(PreparedImage(image: nil, byteCount: 0))
+        case 4: return .failure(.permanent(.imageRefused, "not there"))
         default: return .success(PreparedImage(image: 1, byteCount: 100))
         }
     }
@@ -293,9 +308,15 @@ struct World {
     mutating func check(_ process: SimulatedProcess) {
         reportNews()
         let load = process.path.load
-        // One record, the images that are ready, and an output for each record may come on top.
+        let largestRecord =
+            inputs.values.joined()
+            .map { SimulatedBroker.bytes($0.record.key, $0.record.value, $0.record.headers) }
+            .max() ?? 0
+        // One record (its headers count more in memory), the images that are ready, and an output
+        // for each record may come on top.
         let slackBytes =
-            200 + 100 * configuration.maximumPreparedPosts + 600 * configuration.highWaterRecords
+            200 + 5 * largestRecord + 100 * configuration.maximumPreparedPosts + 800
+            * configuration.highWaterRecords
         if load.records > configuration.highWaterRecords {
             fail(.memory, "\(load.records) records held")
         }
