@@ -51,10 +51,8 @@ struct Serve: AsyncParsableCommand {
                 "untrained weights: scores mean nothing", metadata: ["model": "\(bundle.version)"])
         }
         let service = ScoreService(configuration: configuration, bundle: bundle, logger: logger)
-        var group = ServiceGroupConfiguration(
+        let group = ServiceGroupConfiguration(
             services: [service], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        group.maximumGracefulShutdownDuration = .milliseconds(
-            configuration.shutdown.budgetMilliseconds + 1_500)
         try await ServiceGroup(configuration: group).run()
     }
 }

@@ -59,7 +59,7 @@ package struct ServeConfiguration: Hashable, Sendable {
     }
 
     package struct Shutdown: Hashable, Sendable {
-        package var budgetMilliseconds = 8_000
+        package var budgetMilliseconds = 7_000
     }
 
     package struct Log: Hashable, Sendable {

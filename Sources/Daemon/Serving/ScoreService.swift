@@ -8,15 +8,11 @@ import Synchronization
 /// The daemon: posts from Kafka in, scores out, until it is told to stop.
 package struct ScoreService: Service, CustomStringConvertible {
     package enum Failure: Error, CustomStringConvertible {
-        case unfinished
         case publishing(String)
         case threadNotStarted
 
         package var description: String {
             switch self {
-            case .unfinished:
-                "stopped before everything that was scored could be published; "
-                    + "the next start does the rest again"
             case .publishing(let text):
                 "gave up publishing: \(text); put that right and start again: nothing is lost, "
                     + "what is unpublished is done anew"
@@ -46,7 +42,7 @@ package struct ScoreService: Service, CustomStringConvertible {
         self.status = status
     }
 
-    /// Returns after a graceful shutdown; throws where it cannot go on or did not end cleanly.
+    /// Returns after a graceful shutdown; throws where it cannot go on.
     package func run() async throws {
         let clock = Clock()
         let reports = ReportLog(logger)
@@ -81,7 +77,9 @@ package struct ScoreService: Service, CustomStringConvertible {
 
         switch try result.get() {
         case .clean: logger.info("stopped")
-        case .unfinished: throw Failure.unfinished
+        case .unfinished:
+            // Nothing is lost: no offset was committed for it.
+            logger.warning("stopped; what was not published yet is done again by the next start")
         case .failed(let text): throw Failure.publishing(text)
         }
     }
