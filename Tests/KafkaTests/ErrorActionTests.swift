@@ -26,7 +26,9 @@ import Testing
     static let notCoordinator: Int32 = 16
     static let illegalGeneration: Int32 = 22
     static let invalidProducerEpoch: Int32 = 47
+    static let fencedLeaderEpoch: Int32 = 74
     static let fencedInstanceID: Int32 = 82
+    static let unstableOffsetCommit: Int32 = 88
     static let producerFenced: Int32 = 90
     static let neverHeardOf: Int32 = 9999
 
@@ -76,6 +78,8 @@ import Testing
         Row(code: timedOut, flags: [], call: .other, action: .retry),
         Row(code: transport, flags: [], call: .other, action: .retry),
         Row(code: notCoordinator, flags: [], call: .other, action: .retry),
+        Row(code: unstableOffsetCommit, flags: [], call: .other, action: .retry),
+        Row(code: fencedLeaderEpoch, flags: [], call: .other, action: .retry),
         Row(code: illegalGeneration, flags: [], call: .other, action: .abort),
         Row(code: fencedInstanceID, flags: [], call: .other, action: .fatal),
         Row(code: neverHeardOf, flags: [], call: .other, action: .fatal),

@@ -144,15 +144,109 @@ import Testing
             try expectRetry { _ = try consumer.queryOffsets(posts, timeoutMilliseconds: given) }
             try within(hanging) { _ = try consumer.close(timeoutMilliseconds: given) }
         }
-        within(.seconds(8)) { consumer = nil }
+        within(.seconds(30)) { consumer = nil }
 
         var producer: Producer? = try Producer(configuration: nowhere)
         if let producer {
             try expectRetry { try producer.initTransactions(timeoutMilliseconds: given) }
             try expectRetry { try producer.initTransactions(timeoutMilliseconds: given) }
         }
-        within(.seconds(8)) { producer = nil }
+        within(.seconds(30)) { producer = nil }
         #expect(log.all.contains { $0.facility == "FAIL" })
+    }
+
+    /// Connections stay up, but nothing is answered: nothing tells a client that it waits in vain.
+    @Test func aBrokerThatIsSilentCostsTheGivenTimeOnly() throws {
+        let cluster = try Cluster()
+        let posts = TopicPartition(topic: "posts", partition: 0)
+        try cluster.broker.createTopic("posts", partitions: 1)
+        let consumer = try cluster.consumer()
+        try consumer.subscribe(topics: ["posts"])
+        try poll(consumer) { consumer.assignment == [posts] }
+        let group = try consumer.groupMetadata()
+        _ = try consumer.queryOffsets(posts, timeoutMilliseconds: patience)
+        let admin = try Admin(configuration: cluster.configuration())
+        _ = try admin.partitionCount(ofTopic: "posts", timeoutMilliseconds: patience)
+        let beginning = try cluster.producer(["transactional.id": "beginning"])
+        func writing(_ id: String) throws -> Producer {
+            let producer = try cluster.transactionalProducer(["transactional.id": id])
+            try producer.begin()
+            for record in numbered(0..<1, topic: "posts") { try producer.produce(record) }
+            try producer.flush(timeoutMilliseconds: patience)
+            return producer
+        }
+        var sending: Producer? = try writing("sending")
+        let committing = try writing("committing")
+        let aborting = try writing("aborting")
+
+        try cluster.broker.setRoundTrip(milliseconds: 600_000)
+        // Each call is given a tenth of what would count as hanging.
+        let given = 300
+        let hanging = Duration.milliseconds(given * 10)
+        func expectRetry(
+            sourceLocation: SourceLocation = #_sourceLocation, _ call: () throws -> Void
+        ) throws {
+            try within(hanging, sourceLocation: sourceLocation) {
+                let error = try kafkaError(sourceLocation: sourceLocation, call)
+                #expect(error.action == .retry, "\(error)", sourceLocation: sourceLocation)
+            }
+        }
+        try expectRetry { try beginning.initTransactions(timeoutMilliseconds: given) }
+        try expectRetry { try committing.commit(timeoutMilliseconds: given) }
+        try expectRetry { try aborting.abort(timeoutMilliseconds: given) }
+        if let sending {
+            for _ in 0..<2 {
+                try expectRetry {
+                    try sending.sendOffsets([posts: 1], group: group, timeoutMilliseconds: given)
+                }
+            }
+            try expectRetry { try sending.commit(timeoutMilliseconds: given) }
+            try expectRetry { try sending.abort(timeoutMilliseconds: given) }
+            for record in numbered(1..<2, topic: "posts") { try sending.produce(record) }
+            try expectRetry { try sending.flush(timeoutMilliseconds: given) }
+        }
+        within(hanging) { sending = nil }
+        try expectRetry {
+            _ = try admin.partitionCount(ofTopic: "posts", timeoutMilliseconds: given)
+        }
+        try expectRetry { try consumer.commit([posts: 1], timeoutMilliseconds: given) }
+        try expectRetry { _ = try consumer.committed([posts], timeoutMilliseconds: given) }
+        try expectRetry { _ = try consumer.queryOffsets(posts, timeoutMilliseconds: given) }
+        try within(hanging) { _ = try consumer.poll(timeoutMilliseconds: given) }
+        try within(hanging) { _ = try consumer.close(timeoutMilliseconds: given) }
+    }
+
+    /// The broker is silent, then answers what has piled up; or it never does, and is asked again
+    /// on a new connection.
+    @Test(arguments: [false, true])
+    func offsetsAreSentWhenTheSilenceEnds(aborting: Bool) throws {
+        let cluster = try Cluster()
+        try cluster.broker.createTopic("posts", partitions: 1)
+        let posts = TopicPartition(topic: "posts", partition: 0)
+        let group = try cluster.consumer().groupMetadata()
+        let producer = try cluster.transactionalProducer(["socket.timeout.ms": "1000"])
+        try producer.begin()
+        for record in numbered(0..<1, topic: "posts") { try producer.produce(record) }
+        try producer.flush(timeoutMilliseconds: patience)
+
+        try cluster.broker.setRoundTrip(milliseconds: 600_000)
+        let error = try kafkaError {
+            try producer.sendOffsets([posts: 1], group: group, timeoutMilliseconds: 300)
+        }
+        #expect(error.action == .retry, "\(error)")
+        #expect(error.isTimeout)
+        try cluster.broker.setRoundTrip(milliseconds: 0)
+
+        if aborting {
+            try repeating { try producer.abort(timeoutMilliseconds: 300) }
+            try producer.begin()
+            for record in numbered(1..<2, topic: "posts") { try producer.produce(record) }
+        }
+        try repeating {
+            try producer.sendOffsets([posts: 1], group: group, timeoutMilliseconds: 300)
+        }
+        try repeating { try producer.commit(timeoutMilliseconds: 300) }
+        #expect(producer.deliveries.delivered == 1)
     }
 
     @Test func aDroppedProducerDoesNotWaitForDeliveries() throws {
@@ -161,6 +255,6 @@ import Testing
         var producer: Producer? = try cluster.producer()
         try cluster.broker.setDown()
         for record in numbered(0..<100, topic: "posts") { try producer?.produce(record) }
-        within(.seconds(8)) { producer = nil }
+        within(.seconds(30)) { producer = nil }
     }
 }

@@ -112,7 +112,6 @@ import Testing
         try producer.begin()
         #expect(producer.isInTransaction)
         for record in numbered(0..<3, topic: "scores") { try producer.produce(record) }
-        #expect(producer.queuedCount == 3)
         try producer.abort(timeoutMilliseconds: patience)
         #expect(!producer.isInTransaction)
         #expect(producer.deliveries.purged == 3)

@@ -37,7 +37,9 @@ import Testing
     }
 
     let offsets = [TopicPartition(topic: "in", partition: 0): Int64(7)]
-    var group: GroupMetadata { GroupMetadata(groupID: "readers") }
+
+    /// A group that nobody has joined.
+    var group: GroupMetadata { get throws { try cluster.consumer().groupMetadata() } }
 
     /// A producer is still good if it can do a whole transaction.
     func expectUsable(_ producer: Producer) throws {
@@ -228,6 +230,7 @@ import Testing
 
     @Test("sendOffsets: called again", arguments: offsetRetries)
     func offsetRetry(_ fault: Case) throws {
+        let group = try group
         let producer = try cluster.transactionalProducer()
         try producer.begin()
         cluster.broker.pushErrors(fault.request, Self.forLong(fault.error))
@@ -255,6 +258,7 @@ import Testing
 
     @Test("sendOffsets: the transaction is lost", arguments: offsetAborts)
     func offsetAbort(_ fault: Case) throws {
+        let group = try group
         let producer = try cluster.transactionalProducer()
         try producer.begin()
         try produce(producer)
@@ -272,11 +276,12 @@ import Testing
     /// The group's coordinator keeps saying "later" until the time is up: too late then.
     @Test(arguments: [Code.coordinatorLoadInProgress, .concurrentTransactions, .notCoordinator])
     func offsetsThatRunOutOfTimeAbort(_ code: Code) throws {
+        let group = try group
         let producer = try cluster.transactionalProducer()
         try producer.begin()
         cluster.broker.pushErrors(.transactionOffsetCommit, Self.forLong(code))
         let error = try kafkaError {
-            try producer.sendOffsets(offsets, group: group, timeoutMilliseconds: 700)
+            try producer.sendOffsets(offsets, group: group, timeoutMilliseconds: 3000)
         }
         #expect(error.action == .abort, "\(error)")
         cluster.broker.clearErrors(.transactionOffsetCommit)
@@ -296,6 +301,7 @@ import Testing
 
     @Test("sendOffsets: the producer is finished", arguments: offsetFatals)
     func offsetFatal(_ fault: Case) throws {
+        let group = try group
         let producer = try cluster.transactionalProducer()
         try producer.begin()
         cluster.broker.pushErrors(fault.request, [fault.error])

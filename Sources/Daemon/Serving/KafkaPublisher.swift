@@ -6,9 +6,9 @@ import Pipeline
 final class KafkaPublisher {
     /// Long enough for a healthy broker, short enough to keep polling the consumer between tries.
     private static let stepTimeoutMilliseconds = 1_000
-    /// Where the group coordinator does not answer in this time, librdkafka wants an abort, not
-    /// the same call again.
-    private static let offsetsTimeoutMilliseconds = 5_000
+    /// Longer, since where the group coordinator does not answer in time librdkafka often wants an
+    /// abort, not the same call again.
+    private static let offsetsTimeoutMilliseconds = 3_000
 
     private let configuration: ClientConfiguration
     private let delivery: Delivery

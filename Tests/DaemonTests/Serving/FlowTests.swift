@@ -111,13 +111,12 @@ import Testing
         let stage = try Stage(partitions: 1)
         let peer = try await stage.peer()
         try await peer.publish(try (0..<600).map { try .inline("post-\($0)", picture: UInt64($0)) })
-        await #expect(throws: ScoreService.Failure.self) {
-            try await stage.whileServing {
-                try await peer.answers(1)
-                try stage.broker.setRoundTrip(milliseconds: 60_000)
-                // Many times the time after which a batch is published.
-                try await Task.sleep(for: .seconds(1))
-            }
+        // What is unpublished is left to the next start: no failure.
+        try await stage.whileServing {
+            try await peer.answers(1)
+            try stage.broker.setRoundTrip(milliseconds: 60_000)
+            // Many times the time after which a batch is published.
+            try await Task.sleep(for: .seconds(1))
         }
         // Neither the broker's round trip nor librdkafka's own timeouts, a minute each.
         #expect(ContinuousClock.now - start < .seconds(40))
