@@ -44,6 +44,7 @@ struct Serve: AsyncParsableCommand {
             file: config, environment: ProcessInfo.processInfo.environment, arguments: settings)
         bootstrapLogging(configuration.log)
         let logger = Logger(label: "uhan")
+        logger.debug("settings in force", metadata: ["settings": "\(configuration.yaml)"])
 
         let bundle = try openModel(configuration.model)
         if bundle.isUntrained {

@@ -1,7 +1,7 @@
 import Glibc
 import Pipeline
 
-/// The real clocks: the only place that reads them.
+/// The real clocks, of which the pipeline is told the time.
 struct Clock: Sendable {
     var now: Moment {
         Moment(

@@ -106,6 +106,8 @@ final class ImagePreparer: Sendable {
             return try await decoding.run {
                 try JPEG.decodeSquare(bytes, side: side, limits: limits)
             }
+        } catch ImageError.outOfMemory {
+            throw .transient(ImageError.outOfMemory.description)
         } catch let error as ImageError {
             throw .permanent(.imageUndecodable, error.description)
         } catch {
