@@ -77,7 +77,7 @@ import Testing
         (["--side", "0"], "--side must be at most 1024 and a multiple of 32"),
         (["--side", "100"], "--side must be at most 1024 and a multiple of 32"),
         (["--blocks", "4//8"], "is no width"),
-        (["--blocks", "4/8,2000"], "--blocks must be 1 to 8 blocks"),
+        (["--blocks", "4/8,2000"], "--blocks must be 1...8 blocks"),
         (["--posts", "/nowhere/posts.jsonl"], "cannot read /nowhere/posts.jsonl"),
         (["--posts", "/"], "cannot read /: it is a folder"),
         (["--seed", "x"], "seed"),

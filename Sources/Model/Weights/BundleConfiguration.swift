@@ -9,6 +9,17 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
     package static let format = "uhan-bundle"
     package static let formatVersion = 1
 
+    /// Sizes beyond these are refused before anything is computed or allocated from them.
+    package enum Bounds {
+        package static let dimension = 1...4096
+        package static let denseWidth = 1...8192
+        package static let side = 1...1024
+        package static let blocks = 1...8
+        package static let layersOfBlock = 1...8
+        package static let channels = 1...1024
+        package static let words = 1...50
+    }
+
     package enum Gate: String, Codable, Sendable {
         /// 1 / (1 + exp(-x)), as in PyTorch.
         case logistic
@@ -111,23 +122,24 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         try require(
             backbone.architecture == "vgg16",
             "backbone.architecture is '\(backbone.architecture)', expected 'vgg16'")
-        try require((1...4096).contains(dimension), "dimension \(dimension) is not in 1...4096")
         try require(
-            dense.count == 2 && dense.allSatisfy { (1...8192).contains($0) },
-            "dense must be two widths in 1...8192")
+            Bounds.dimension.contains(dimension),
+            "dimension \(dimension) is not in \(Bounds.dimension)")
         try require(
-            (1...50).contains(maximum_words), "maximum_words \(maximum_words) is not in 1...50")
+            dense.count == 2 && dense.allSatisfy(Bounds.denseWidth.contains),
+            "dense must be two widths in \(Bounds.denseWidth)")
         try require(
-            (1...8).contains(backbone.blocks.count)
-                && backbone.blocks.allSatisfy { block in
-                    (1...8).contains(block.count)
-                        && block.allSatisfy { (1...1024).contains($0) }
-                },
-            "backbone.blocks must be 1 to 8 blocks of 1 to 8 widths in 1...1024")
+            Bounds.words.contains(maximum_words),
+            "maximum_words \(maximum_words) is not in \(Bounds.words)")
         try require(
-            (1...1024).contains(image.side) && grid >= 1
+            Self.areUsable(backbone.blocks),
+            "backbone.blocks must be \(Bounds.blocks) blocks of \(Bounds.layersOfBlock) widths in "
+                + "\(Bounds.channels)")
+        try require(
+            Bounds.side.contains(image.side) && grid >= 1
                 && image.side % (1 << backbone.blocks.count) == 0,
-            "image.side \(image.side) must be at most 1024 and divisible by 2 once per block")
+            "image.side \(image.side) must be at most \(Bounds.side.upperBound) and divisible by 2 once per block"
+        )
         try require(
             (0...Model.Vocabulary.maximumCount).contains(vocabulary.count),
             "vocabulary.count is not in 0...\(Model.Vocabulary.maximumCount)")
@@ -138,6 +150,14 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         try require(
             target.smearing.map { $0.isFinite && $0 > 0 } ?? true,
             "target.smearing must be above 0, or null")
+    }
+
+    package static func areUsable(_ blocks: [[Int]]) -> Bool {
+        Bounds.blocks.contains(blocks.count)
+            && blocks.allSatisfy {
+                Bounds.layersOfBlock.contains($0.count)
+                    && $0.allSatisfy(Bounds.channels.contains)
+            }
     }
 
     private static func explain(_ error: any Error) -> String {

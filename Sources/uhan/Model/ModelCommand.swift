@@ -41,30 +41,54 @@ struct SizeOptions: ParsableArguments {
 
     /// The bounds of a bundle's config.json, before anything is computed or allocated.
     func validate() throws {
+        typealias Bounds = BundleConfiguration.Bounds
         func require(_ holds: Bool, _ text: String) throws {
             if !holds { throw ValidationError(text) }
         }
-        try require((1...4096).contains(dimension), "--dimension must be in 1...4096")
         try require(
-            dense.count == 2 && dense.allSatisfy { (1...8192).contains($0) },
-            "--dense must be two widths in 1...8192, as in 1024,1024")
+            Bounds.dimension.contains(dimension), "--dimension must be in \(Bounds.dimension)")
         try require(
-            (1...8).contains(blocks.count)
-                && blocks.allSatisfy { block in
-                    (1...8).contains(block.count) && block.allSatisfy { (1...1024).contains($0) }
-                },
-            "--blocks must be 1 to 8 blocks of 1 to 8 widths in 1...1024")
+            dense.count == 2 && dense.allSatisfy(Bounds.denseWidth.contains),
+            "--dense must be two widths in \(Bounds.denseWidth), as in 1024,1024")
+        try require(
+            BundleConfiguration.areUsable(blocks),
+            "--blocks must be \(Bounds.blocks) blocks of \(Bounds.layersOfBlock) widths in "
+                + "\(Bounds.channels)")
         let factor = 1 << blocks.count
         try require(
-            (1...1024).contains(side) && side % factor == 0,
-            "--side must be at most 1024 and a multiple of \(factor) (each block halves it)")
+            Bounds.side.contains(side) && side % factor == 0,
+            "--side must be at most \(Bounds.side.upperBound) and a multiple of \(factor) "
+                + "(each block halves it)")
     }
 
-    func apply(to bundle: inout SeededBundle) {
-        bundle.dimension = dimension
-        bundle.dense = dense
-        bundle.side = side
-        bundle.blocks = blocks
+}
+
+/// Options of every command that makes a bundle.
+struct NewBundleOptions: ParsableArguments {
+    @Option(help: "The seed of the weights that are not given: a number from 0.")
+    var seed: UInt64
+
+    @Option(help: "The folder to make.")
+    var output: String
+
+    @Option(help: "Take vocabulary and users from this file of posts (JSON lines).")
+    var posts: String?
+
+    @Option(help: "A name for the model; its version is the name and a checksum.")
+    var name: String?
+
+    @OptionGroup(title: "Sizes")
+    var size: SizeOptions
+
+    func bundle(named usual: String) throws -> SeededBundle {
+        var bundle = SeededBundle(seed: seed)
+        bundle.name = name ?? usual
+        bundle.dimension = size.dimension
+        bundle.dense = size.dense
+        bundle.side = size.side
+        bundle.blocks = size.blocks
+        if let posts { try bundle.takeWordsAndUsers(fromPosts: posts) }
+        return bundle
     }
 }
 

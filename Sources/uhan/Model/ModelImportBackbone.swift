@@ -26,38 +26,23 @@ struct ModelImportBackbone: ParsableCommand {
     @Option(help: "torchvision, caffe or raw.")
     var normalization: Normalization
 
-    @Option(help: "The seed of the head.")
-    var seed: UInt64
-
-    @Option(help: "The folder to make.")
-    var output: String
-
     @Flag(help: "Name the file where it lies instead of copying it.")
     var link = false
 
-    @Option(help: "Take vocabulary and users from this file of posts (JSON lines).")
-    var posts: String?
-
-    @Option(help: "A name for the model.")
-    var name = "imported"
-
-    @OptionGroup(title: "Sizes")
-    var size: SizeOptions
+    @OptionGroup
+    var new: NewBundleOptions
 
     func run() throws {
-        var bundle = SeededBundle(seed: seed)
-        bundle.name = name
-        size.apply(to: &bundle)
-        if let posts { try bundle.takeWordsAndUsers(fromPosts: posts) }
+        var bundle = try new.bundle(named: "imported")
         bundle.backbone = .init(
             path: file, link: link, normalization: normalization, trained: true,
             origin: "imported from \(file.split(separator: "/").last ?? "a file")")
 
         let progress = Progress()
         _ = try bundle.write(
-            to: output, workers: Workers(count: onlineCores()), progress: progress.show)
+            to: new.output, workers: Workers(count: onlineCores()), progress: progress.show)
         progress.clear()
-        say("made \(output); its head is untrained: scores mean nothing until it is trained")
+        say("made \(new.output); its head is untrained: scores mean nothing until it is trained")
     }
 }
 

@@ -17,32 +17,16 @@ struct ModelInit: ParsableCommand {
               uhan model init --seed 1 --output model --posts posts.jsonl
             """)
 
-    @Option(help: "The seed: a number from 0.")
-    var seed: UInt64
-
-    @Option(help: "The folder to make.")
-    var output: String
-
-    @Option(help: "Take vocabulary and users from this file of posts (JSON lines).")
-    var posts: String?
-
-    @Option(help: "A name for the model; its version is the name and a checksum.")
-    var name = "seeded"
-
-    @OptionGroup(title: "Sizes")
-    var size: SizeOptions
+    @OptionGroup
+    var new: NewBundleOptions
 
     func run() throws {
-        var bundle = SeededBundle(seed: seed)
-        bundle.name = name
-        size.apply(to: &bundle)
-        if let posts { try bundle.takeWordsAndUsers(fromPosts: posts) }
-
+        let bundle = try new.bundle(named: "seeded")
         let progress = Progress()
         let report = try bundle.write(
-            to: output, workers: Workers(count: onlineCores()), progress: progress.show)
+            to: new.output, workers: Workers(count: onlineCores()), progress: progress.show)
         progress.clear()
-        say("made \(output): \(bundle.words.count) words, \(bundle.users.count) users")
+        say("made \(new.output): \(bundle.words.count) words, \(bundle.users.count) users")
         if let report {
             say(
                 "backbone: pictures differ (mean cosine of pooled features "

@@ -69,6 +69,23 @@ struct HeadTests {
         }
     }
 
+    /// Swapping the images of two posts changes both scores.
+    @Test func theImageCounts() throws {
+        let golden = ModelGolden.cases.filter { $0.image != nil && !$0.ids.isEmpty }.prefix(2)
+        let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden[0].bundle)")
+        let backbone = try bundle.makeBackbone(workers: Workers(count: 1))
+        let features = try ["blocks", "noise"].map { backbone.features(try ModelGolden.pixels($0)) }
+        for post in golden {
+            let user = bundle.head.project(user: bundle.users.unknownVector)
+            let scores = features.map {
+                bundle.head.predict(
+                    bundle.head.encode(features: $0, wordIDs: post.ids), user: user
+                ).score
+            }
+            #expect(abs(scores[0] - scores[1]) > 1e-2)
+        }
+    }
+
     /// An absent modality must not act like a zero one: tanh(0) = 0 would switch attention off.
     @Test func attentionStaysUnevenWithoutTheOtherModality() throws {
         let golden = try #require(
