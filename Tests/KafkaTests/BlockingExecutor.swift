@@ -1,4 +1,6 @@
 import Dispatch
+import Glibc
+import Synchronization
 import Testing
 
 /// Kafka calls block, and most of a test's time is waiting. Suites with this trait run their tests
@@ -17,17 +19,37 @@ extension Trait where Self == Blocking {
     static var blocking: Self { Self() }
 }
 
+/// Threads of its own, not Dispatch's: Swift's pool shares those, and a test that blocks on one
+/// could keep another from ever going on.
 private final class BlockingExecutor: TaskExecutor {
-    static let shared = BlockingExecutor()
+    static let shared = BlockingExecutor(threads: 24)
 
-    private let queue = DispatchQueue(label: "blocking tests", attributes: .concurrent)
-    private let gate = DispatchSemaphore(value: 24)
+    private let jobs = Mutex<[UnownedJob]>([])
+    private let waiting = DispatchSemaphore(value: 0)
+
+    init(threads: Int) {
+        for _ in 0..<threads {
+            var thread = pthread_t()
+            pthread_create(
+                &thread, nil,
+                { context in
+                    guard let context else { return nil }
+                    Unmanaged<BlockingExecutor>.fromOpaque(context).takeUnretainedValue().work()
+                    return nil
+                }, Unmanaged.passRetained(self).toOpaque())
+        }
+    }
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        queue.async { [self] in
-            gate.wait()
-            defer { gate.signal() }
+        jobs.withLock { $0.append(job) }
+        waiting.signal()
+    }
+
+    private func work() {
+        while true {
+            waiting.wait()
+            let job = jobs.withLock { $0.removeFirst() }
             job.runSynchronously(on: asUnownedTaskExecutor())
         }
     }
