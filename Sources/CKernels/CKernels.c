@@ -13,55 +13,24 @@ void ck_normalize_rgb(const uint8_t *rgb, size_t pixels, const float scale[3],
     }
 }
 
-void ck_im2col_3x3(const float *image, size_t height, size_t width, size_t channels,
-                   size_t first, size_t count, float *out) {
-    const size_t row = 3 * channels;  // kx and channel lie side by side in the image
-    for (size_t n = 0; n < count; n++, out += 3 * row) {
-        const size_t y = (first + n) / width, x = (first + n) % width;
-        for (size_t ky = 0; ky < 3; ky++) {
-            float *to = out + ky * row;
-            const size_t iy = y + ky;  // one too many: the padding
-            if (iy < 1 || iy > height) {
-                memset(to, 0, row * sizeof(float));
-                continue;
-            }
-            const float *line = image + (iy - 1) * width * channels;
-            if (x >= 1 && x + 1 < width) {
-                memcpy(to, line + (x - 1) * channels, row * sizeof(float));
-                continue;
-            }
-            for (size_t kx = 0; kx < 3; kx++) {
-                const size_t ix = x + kx;
-                if (ix < 1 || ix > width)
-                    memset(to + kx * channels, 0, channels * sizeof(float));
-                else
-                    memcpy(to + kx * channels, line + (ix - 1) * channels,
-                           channels * sizeof(float));
-            }
-        }
-    }
-}
-
-void ck_bias_relu(float *x, const float *bias, size_t rows, size_t channels) {
-    for (size_t r = 0; r < rows; r++, x += channels)
-        for (size_t c = 0; c < channels; c++) {
-            const float v = x[c] + bias[c];
-            x[c] = v > 0 ? v : 0;
-        }
-}
-
 static inline float larger(float a, float b) { return a > b ? a : b; }
 
-void ck_maxpool_2x2(const float *image, size_t width, size_t channels, size_t first,
-                    size_t count, float *out) {
-    const size_t half = width / 2, line = width * channels;
-    for (size_t y = first; y < first + count; y++)
-        for (size_t x = 0; x < half; x++, out += channels) {
-            const float *a = image + 2 * y * line + 2 * x * channels, *b = a + channels;
-            const float *c = a + line, *d = b + line;
-            for (size_t k = 0; k < channels; k++)
-                out[k] = larger(larger(a[k], b[k]), larger(c[k], d[k]));
-        }
+void ck_maxpool_2x2(const float *rows, size_t width, size_t channels, float *out) {
+    const float *below = rows + width * channels;
+    for (size_t x = 0; x < width / 2; x++, rows += 2 * channels, below += 2 * channels)
+        for (size_t c = 0; c < channels; c++)
+            *out++ = larger(larger(rows[c], rows[channels + c]),
+                            larger(below[c], below[channels + c]));
+}
+
+float ck_sum(const float *x, size_t count) {
+    enum { LANES = 32 };
+    float sum[LANES] = {0};
+    for (size_t i = 0; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++) sum[l] += x[i + l];
+    for (size_t i = count - count % LANES; i < count; i++) sum[0] += x[i];
+    for (size_t l = 1; l < LANES; l++) sum[0] += sum[l];
+    return sum[0];
 }
 
 void ck_tanh(float *x, size_t count) {

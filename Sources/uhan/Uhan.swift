@@ -23,5 +23,7 @@ struct Uhan: AsyncParsableCommand {
             Results go to stdout as JSON, one object a line; everything for people to stderr.
             """,
         version: "0.1.0",
-        subcommands: [QuickstartCommand.self, Serve.self, Score.self, ModelCommand.self])
+        subcommands: [
+            QuickstartCommand.self, Serve.self, Score.self, ModelCommand.self, Bench.self,
+        ])
 }

@@ -7,24 +7,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels.h"
+
 /// 8-bit RGB (y, x, 3) to float32 (y, x, 3): out = byte * scale[c] + shift[c].
 /// `swap` reads the channels as B, G, R.
 void ck_normalize_rgb(const uint8_t *rgb, size_t pixels, const float scale[3],
                       const float shift[3], int swap, float *out);
 
-/// The patches of a padded 3x3 convolution for output pixels [first, first + count)
-/// of a (height, width, channels) image: out is (count, 9 * channels), a row being
-/// the (ky, kx, channel) neighbourhood of one pixel with zeros outside the image.
-void ck_im2col_3x3(const float *image, size_t height, size_t width, size_t channels,
-                   size_t first, size_t count, float *out);
+/// 2x2 max-pool of two rows of (width, channels) into one; an odd last column is dropped.
+void ck_maxpool_2x2(const float *rows, size_t width, size_t channels, float *out);
 
-/// rows x channels, in place: x = max(0, x + bias[c]).
-void ck_bias_relu(float *x, const float *bias, size_t rows, size_t channels);
-
-/// 2x2 max-pool of (height, width, channels), for output rows [first, first + count):
-/// out points at output row `first`. An odd last row or column is dropped.
-void ck_maxpool_2x2(const float *image, size_t width, size_t channels, size_t first,
-                    size_t count, float *out);
+/// The sum, in whatever order is fastest: to time reading.
+float ck_sum(const float *x, size_t count);
 
 /// x[i] = tanh(x[i]).
 void ck_tanh(float *x, size_t count);

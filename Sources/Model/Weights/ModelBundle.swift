@@ -12,6 +12,7 @@ package final class ModelBundle: Sendable {
     package let users: UserTable
     package let head: Head
     private let backboneFile: Safetensors
+    private let kernels: Kernels
 
     /// True where any weight is seeded and not trained: scores mean nothing, and must say so.
     package var isUntrained: Bool {
@@ -20,6 +21,7 @@ package final class ModelBundle: Sendable {
 
     package init(folder: String) throws(ModelError) {
         self.folder = folder
+        kernels = try Kernels.chosen()
         let file = try MappedFile(path: "\(folder)/config.json")
         configuration = try BundleConfiguration.load(file)
         version = "\(configuration.name)@\(file.sha256().prefix(12))"
@@ -61,12 +63,21 @@ package final class ModelBundle: Sendable {
         name.hasPrefix("/") ? name : "\(folder)/\(name)"
     }
 
-    /// A backbone with scratch memory of its own; `workers` run its loops.
+    /// A backbone with scratch memory of its own; `workers` pack its weights, unless a bundle with
+    /// the same backbone has done so already, and run its loops.
     package func makeBackbone(workers: Workers) throws(ModelError) -> VGG16 {
-        try VGG16(
-            weights: backboneFile, blocks: configuration.backbone.blocks,
-            side: configuration.image.side, normalization: configuration.image.normalization,
-            workers: workers)
+        let configuration = configuration
+        let packed = try PackedVGG.shared(
+            key: .init(
+                sha256: configuration.backbone.sha256, side: configuration.image.side,
+                instructionSet: kernels.name)
+        ) { () throws(ModelError) in
+            try PackedVGG(
+                backboneFile, blocks: configuration.backbone.blocks,
+                side: configuration.image.side, kernels: kernels, workers: workers)
+        }
+        return VGG16(
+            weights: packed, normalization: configuration.image.normalization, workers: workers)
     }
 }
 

@@ -11,6 +11,7 @@ package struct Tensor: @unchecked Sendable {
     // Sendable: read-only memory, kept alive by `file`.
     package let name: String
     package let shape: [Int]
+    /// Valid while the tensor lives.
     package let values: UnsafeBufferPointer<Float>
     private let file: MappedFile
 
@@ -21,6 +22,11 @@ package struct Tensor: @unchecked Sendable {
         self.shape = shape
         self.values = values
         self.file = file
+    }
+
+    /// A copy, which may outlive the file.
+    package func contents() -> [Float] {
+        withExtendedLifetime(file) { Array(values) }
     }
 
     /// Row `index` of a matrix.

@@ -1,0 +1,86 @@
+// The kernels that exist once per instruction set.
+#ifndef UHAN_KERNELS_H
+#define UHAN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Bytes: a cache line, and the widest vector.
+enum { CK_ALIGNMENT = 64 };
+
+/// A (height, width, channels) image, or as much of it as is there: rows of `columns` pixels from
+/// (first_row, first_column) on. pixels is aligned to CK_ALIGNMENT, channels is a multiple of the
+/// kernels' panel.
+typedef struct {
+    float *_Nonnull pixels;
+    ptrdiff_t height, width, channels;
+    ptrdiff_t first_row, first_column, columns;
+} ck_image;
+
+static inline float *_Nonnull ck_pixel(const ck_image *_Nonnull image, ptrdiff_t y, ptrdiff_t x) {
+    return image->pixels +
+           ((y - image->first_row) * image->columns + x - image->first_column) * image->channels;
+}
+
+/// Winograd's F(6 x 6, 3 x 3): outputs a tile has in each direction, and products it takes in all.
+enum { CK_TILE = 6, CK_POINTS = 64 };
+
+/// Tiles along a side.
+static inline size_t ck_tiles(ptrdiff_t side) { return (size_t)((side + CK_TILE - 1) / CK_TILE); }
+
+/// The functions of one instruction set. The portable one is the baseline of the machine that
+/// the compiler was told of.
+typedef struct {
+    const char *_Nonnull name;
+    /// Columns of a packed panel.
+    size_t panel;
+
+    /// c (rows, panel; rows c_stride apart) = a (rows, k; rows a_stride apart) times a packed
+    /// panel (k, panel). Aligned: panel, and every row of c.
+    void (*_Nonnull multiply)(const float *_Nonnull a, size_t a_stride, size_t rows,
+                              const float *_Nonnull panel, size_t k, float *_Nonnull c,
+                              size_t c_stride);
+
+    /// The same, then c = max(0, c + bias), bias (panel) aligned.
+    void (*_Nonnull multiply_relu)(const float *_Nonnull a, size_t a_stride, size_t rows,
+                                   const float *_Nonnull panel, size_t k,
+                                   const float *_Nonnull bias, float *_Nonnull c,
+                                   size_t c_stride);
+
+    /// Winograd's input transform of the tiles [first, first + count) of an image with a border
+    /// of zeros, row-major: v is (CK_POINTS, count, channels), points v_stride floats apart.
+    void (*_Nonnull evaluate_tiles)(const ck_image *_Nonnull image, size_t first,
+                                    size_t count, float *_Nonnull v, size_t v_stride);
+
+    /// Winograd's output transform, bias and ReLU, and a 2x2 max-pool where `pool` is not 0:
+    /// products (CK_POINTS, count, channels), points p_stride floats apart, become the tiles
+    /// [first, first + count) of a height x width image; `out` is that image, or its pooled one.
+    void (*_Nonnull interpolate_tiles)(int pool,
+                                       const float *_Nonnull products, size_t p_stride,
+                                       const float *_Nonnull bias, ptrdiff_t height,
+                                       ptrdiff_t width, size_t first, size_t count,
+                                       const ck_image *_Nonnull out);
+
+    /// `steps` rounds of multiply-adds on registers alone: what the machine could do at most.
+    /// Returns the floating-point operations done; *result is read and written.
+    double (*_Nonnull peak)(size_t steps, float *_Nonnull result);
+} ck_kernels;
+
+/// Those that this machine can run, best first: null beyond the last.
+const ck_kernels *_Nullable ck_kernels_at(size_t index);
+
+/// Winograd's filters, packed: for the outputs [first, first + panel) of weight (outputs, inputs,
+/// 3, 3), packed + k * point_stride is the (inputs, panel) panel of G g G^T at point k, computed
+/// in float64; outputs beyond the last are zeros.
+void ck_winograd_pack(const float *_Nonnull weight, size_t outputs,
+                      size_t inputs, size_t first, size_t panel, float *_Nonnull packed,
+                      size_t point_stride);
+
+/// The neighbourhoods of the pixels (row, first ... first + count - 1) of a (height, width,
+/// channels) image with a border of zeros: (count + 2, 3, channels), so that the 9 * channels
+/// values from 3 * channels * i on are those around pixel first + i, ordered (kx, ky, channel).
+void ck_pack_row_3x3(const float *_Nonnull image, ptrdiff_t height, ptrdiff_t width,
+                     ptrdiff_t channels, ptrdiff_t row, ptrdiff_t first, ptrdiff_t count,
+                     float *_Nonnull packed);
+
+#endif
