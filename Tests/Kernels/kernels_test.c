@@ -1,0 +1,142 @@
+// Every kernel against plain loops in float64, at every rest that its loops can leave, for every
+// instruction set that this machine, or the emulator that runs this program, can run.
+//
+// Scripts/test-kernels builds and runs it, for arm64 too. No Swift: a cross-compiled C program is
+// all that an emulator needs.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "CKernels.h"
+
+static int failures = 0;
+
+static void expect(int condition, const char *what, const char *set, long a, long b, double error) {
+    if (condition) return;
+    if (failures++ < 20) printf("FAIL %s %s at %ld, %ld: error %g\n", set, what, a, b, error);
+}
+
+static float *floats(size_t count) {
+    const size_t bytes = (count * sizeof(float) + CK_ALIGNMENT) / CK_ALIGNMENT * CK_ALIGNMENT;
+    float *memory = aligned_alloc(CK_ALIGNMENT, bytes);
+    if (!memory) exit(2);
+    return memory;
+}
+
+static uint32_t state = 1;
+static float noise(void) {  // uniform in -0.5 ... 0.5
+    state = state * 1664525 + 1013904223;
+    return (float)(state >> 8) / (1 << 24) - 0.5f;
+}
+static float *noises(size_t count) {
+    float *memory = floats(count);
+    for (size_t i = 0; i < count; i++) memory[i] = noise();
+    return memory;
+}
+
+static void test_multiply(const ck_kernels *kernels, size_t rows, size_t k) {
+    const size_t panel = kernels->panel, stride = 2 * panel;
+    float *a = noises(rows * (k + 3)), *w = noises(k * panel), *bias = noises(panel);
+    float *c = floats(rows * stride), *relu = floats(rows * stride);
+    for (size_t i = 0; i < rows * stride; i++) c[i] = relu[i] = 7;
+    kernels->multiply(a, k + 3, rows, w, k, c, stride);
+    kernels->multiply_relu(a, k + 3, rows, w, k, bias, relu, stride);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < stride; j++) {
+            double sum = 0, scale = 0;
+            for (size_t i = 0; j < panel && i < k; i++) {
+                const double term = (double)a[r * (k + 3) + i] * w[i * panel + j];
+                sum += term;
+                scale += fabs(term);
+            }
+            const double limit = 1e-6 * (scale + 1), with_bias = j < panel ? sum + bias[j] : 0;
+            const double expected = j < panel ? sum : 7;
+            const double expected_relu = j < panel ? (with_bias > 0 ? with_bias : 0) : 7;
+            const double error = fabs(c[r * stride + j] - expected);
+            const double error_relu = fabs(relu[r * stride + j] - expected_relu);
+            expect(error <= limit, "multiply", kernels->name, (long)rows, (long)k, error);
+            expect(error_relu <= limit, "multiply_relu", kernels->name, (long)rows, (long)k, error_relu);
+        }
+    free(a), free(w), free(bias), free(c), free(relu);
+}
+
+// A whole convolution by Winograd, in two uneven pieces, from an image of which only the upper
+// rows are in memory for the first piece.
+static void test_winograd(const ck_kernels *kernels, ptrdiff_t side, size_t inputs, size_t outputs) {
+    const size_t panel = kernels->panel, panels = (outputs + panel - 1) / panel;
+    const size_t in = (inputs + panel - 1) / panel * panel, out = panels * panel;
+    const size_t tiles = ck_tiles(side) * ck_tiles(side);
+    float *image = floats((size_t)side * (size_t)side * in);
+    memset(image, 0, (size_t)side * (size_t)side * in * sizeof(float));
+    for (ptrdiff_t p = 0; p < side * side; p++)
+        for (size_t c = 0; c < inputs; c++) image[(size_t)p * in + c] = noise();
+    float *weight = noises(outputs * inputs * 9), *bias = floats(out);
+    for (size_t o = 0; o < out; o++) bias[o] = o < outputs ? noise() : 0;
+
+    float *packed = floats(CK_POINTS * panels * inputs * panel);
+    for (size_t j = 0; j < panels; j++)
+        ck_winograd_pack(weight, outputs, inputs, j * panel, panel, packed + j * inputs * panel,
+                         panels * inputs * panel);
+    float *v = floats(CK_POINTS * (tiles * in + 16)), *m = floats(CK_POINTS * (tiles * out + 16));
+    float *result = floats((size_t)side * (size_t)side * out);
+    float *pooled = floats((size_t)(side / 2) * (size_t)(side / 2) * out + 1);
+    const ck_image whole = {image, side, side, (ptrdiff_t)in, 0, 0, side};
+    const ck_image to = {result, side, side, (ptrdiff_t)out, 0, 0, side};
+    const ck_image to_pooled = {pooled, side / 2, side / 2, (ptrdiff_t)out, 0, 0, side / 2};
+    for (size_t piece = 0; piece < 2; piece++) {
+        const size_t first = piece ? tiles / 3 : 0, count = (piece ? tiles : tiles / 3) - first;
+        const size_t vs = count * in + 16, ms = count * out + 16;
+        kernels->evaluate_tiles(&whole, first, count, v, vs);
+        for (size_t point = 0; point < CK_POINTS; point++)
+            for (size_t j = 0; j < panels; j++)
+                kernels->multiply(v + point * vs, in, count,
+                                  packed + (point * panels + j) * inputs * panel, inputs,
+                                  m + point * ms + j * panel, out);
+        kernels->interpolate_tiles(0, m, ms, bias, side, side, first, count, &to);
+        kernels->interpolate_tiles(1, m, ms, bias, side, side, first, count, &to_pooled);
+    }
+
+    for (ptrdiff_t y = 0; y < side; y++)
+        for (ptrdiff_t x = 0; x < side; x++)
+            for (size_t o = 0; o < out; o++) {
+                double sum = bias[o];
+                for (ptrdiff_t ky = 0; o < outputs && ky < 3; ky++)
+                    for (ptrdiff_t kx = 0; kx < 3; kx++) {
+                        const ptrdiff_t iy = y + ky - 1, ix = x + kx - 1;
+                        if (iy < 0 || ix < 0 || iy >= side || ix >= side) continue;
+                        for (size_t c = 0; c < inputs; c++)
+                            sum += (double)image[(size_t)(iy * side + ix) * in + c] *
+                                   weight[(o * inputs + c) * 9 + (size_t)(ky * 3 + kx)];
+                    }
+                const double expected = sum > 0 ? sum : 0;
+                const double error = fabs(result[(size_t)(y * side + x) * out + o] - expected);
+                expect(error < 2e-5 * (double)(1 + inputs), "winograd", kernels->name, side, (long)inputs, error);
+            }
+    for (ptrdiff_t y = 0; y < side / 2; y++)
+        for (ptrdiff_t x = 0; x < side / 2; x++)
+            for (size_t o = 0; o < out; o++) {
+                float largest = 0;
+                for (int i = 0; i < 4; i++) {
+                    const float value = result[(size_t)((2 * y + i / 2) * side + 2 * x + i % 2) * out + o];
+                    if (value > largest) largest = value;
+                }
+                const double error = fabs(pooled[(size_t)(y * (side / 2) + x) * out + o] - largest);
+                expect(error < 1e-6, "winograd pooled", kernels->name, side, (long)inputs, error);
+            }
+    free(image), free(weight), free(bias), free(packed), free(v), free(m), free(result), free(pooled);
+}
+
+int main(void) {
+    for (size_t i = 0; ck_kernels_at(i); i++) {
+        const ck_kernels *kernels = ck_kernels_at(i);
+        const int before = failures;
+        for (size_t rows = 1; rows <= 30; rows++)
+            for (size_t k = 1; k <= 70; k++) test_multiply(kernels, rows, k);
+        test_multiply(kernels, 13, 512);
+        for (ptrdiff_t side = 1; side <= 20; side++) test_winograd(kernels, side, 3, 5);
+        for (size_t channels = 1; channels <= 70; channels += 3) test_winograd(kernels, 13, channels, 71 - channels);
+        printf("%s: %s\n", kernels->name, failures == before ? "all kernels agree" : "FAILED");
+    }
+    return failures != 0;
+}
