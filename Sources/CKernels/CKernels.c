@@ -33,47 +33,9 @@ float ck_sum(const float *x, size_t count) {
     return sum[0];
 }
 
-void ck_tanh(float *x, size_t count) {
-    for (size_t i = 0; i < count; i++) x[i] = tanhf(x[i]);
-}
-
-void ck_scale_columns(float *x, const float *factor, size_t rows, size_t columns) {
-    for (size_t r = 0; r < rows; r++, x += columns)
-        for (size_t c = 0; c < columns; c++) x[c] *= factor[c];
-}
-
-void ck_column_means(const float *x, size_t rows, size_t columns, float *mean) {
-    memset(mean, 0, columns * sizeof(float));
-    for (size_t r = 0; r < rows; r++, x += columns)
-        for (size_t c = 0; c < columns; c++) mean[c] += x[c];
-    const float scale = 1.0f / (float)rows;
-    for (size_t c = 0; c < columns; c++) mean[c] *= scale;
-}
-
-static inline float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
-
-static inline float hard_sigmoid(float x) {
-    const float y = 0.2f * x + 0.5f;
-    return y < 0 ? 0 : y > 1 ? 1 : y;
-}
-
-void ck_lstm_step(const float *z, float *c, float *h, size_t d, int hard) {
-    for (size_t k = 0; k < d; k++) {
-        const float zi = z[k], zf = z[d + k], zg = z[2 * d + k], zo = z[3 * d + k];
-        const float i = hard ? hard_sigmoid(zi) : logistic(zi);
-        const float f = hard ? hard_sigmoid(zf) : logistic(zf);
-        const float o = hard ? hard_sigmoid(zo) : logistic(zo);
-        c[k] = f * c[k] + i * tanhf(zg);
-        h[k] = o * tanhf(c[k]);
-    }
-}
-
-void ck_softmax(float *x, size_t count) {
-    if (count == 0) return;
-    float top = x[0], sum = 0;
-    for (size_t i = 1; i < count; i++) top = larger(top, x[i]);
-    for (size_t i = 0; i < count; i++) sum += (x[i] = expf(x[i] - top));
-    for (size_t i = 0; i < count; i++) x[i] /= sum;
+void ck_prefetch(const float *from, size_t count) {
+    for (size_t i = 0; i < count; i += CK_ALIGNMENT / sizeof(float))
+        __builtin_prefetch(from + i, 0, 2);
 }
 
 int ck_all_finite(const float *x, size_t count, size_t *at) {

@@ -1,6 +1,11 @@
 import Glibc
+import Synchronization
 
 /// A fixed team of threads that share the tasks of one loop at a time.
+///
+/// Between the loops of one computation a thread looks out for the next one for a few
+/// microseconds before it sleeps: waking a sleeping thread takes longer than many a loop. An idle
+/// team sleeps.
 ///
 /// The caller works too: a team of n has n - 1 threads of its own. Which thread runs a task is
 /// left to chance, so a task must not depend on it; everything in this module then gives the same
@@ -71,6 +76,14 @@ private final class SharedLoop: @unchecked Sendable {
     private var end = 0
     private var unfinished = 0
     private var isClosing = false
+    private var sleeping = 0
+
+    // The same for those who look without the mutex: a hint, never the decision.
+    private let loopsBegun = Atomic<Int>(0)
+    private let loopsEnded = Atomic<Int>(0)
+
+    /// About what waking a thread takes.
+    private static let lookoutNanoseconds = 40_000
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -93,8 +106,14 @@ private final class SharedLoop: @unchecked Sendable {
         next = 0
         end = tasks
         unfinished = tasks
-        pthread_cond_broadcast(wake)
+        let loop = loopsBegun.wrappingAdd(1, ordering: .releasing).newValue
+        if sleeping > 0 { pthread_cond_broadcast(wake) }
         takeTasks(worker: 0)
+        if unfinished > 0 {
+            pthread_mutex_unlock(mutex)
+            lookOut { self.loopsEnded.load(ordering: .acquiring) == loop }
+            pthread_mutex_lock(mutex)
+        }
         while unfinished > 0 { pthread_cond_wait(done, mutex) }
         self.body = nil
         pthread_mutex_unlock(mutex)
@@ -104,9 +123,29 @@ private final class SharedLoop: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         while !isClosing {
             takeTasks(worker: worker)
-            if !isClosing { pthread_cond_wait(wake, mutex) }
+            let seen = loopsBegun.load(ordering: .relaxed)
+            pthread_mutex_unlock(mutex)
+            lookOut { self.loopsBegun.load(ordering: .acquiring) != seen }
+            pthread_mutex_lock(mutex)
+            if next == end, !isClosing {
+                sleeping += 1
+                pthread_cond_wait(wake, mutex)
+                sleeping -= 1
+            }
         }
         pthread_mutex_unlock(mutex)
+    }
+
+    /// Returns when `isThere`, or after a moment.
+    private func lookOut(_ isThere: () -> Bool) {
+        let start = nanoseconds()
+        while !isThere(), nanoseconds() - start < Self.lookoutNanoseconds {}
+    }
+
+    private func nanoseconds() -> Int {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
 
     func close() {
@@ -125,7 +164,10 @@ private final class SharedLoop: @unchecked Sendable {
             body(task, worker)
             pthread_mutex_lock(mutex)
             unfinished -= 1
-            if unfinished == 0 { pthread_cond_signal(done) }
+            if unfinished == 0 {
+                loopsEnded.store(loopsBegun.load(ordering: .relaxed), ordering: .releasing)
+                pthread_cond_signal(done)
+            }
         }
     }
 }

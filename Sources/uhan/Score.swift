@@ -85,19 +85,23 @@ struct Score: ParsableCommand {
         if bundle.isUntrained { say("untrained weights: these scores mean nothing") }
 
         let channels = bundle.configuration.channels
-        let folder = images ?? parentFolder(of: posts)
+        let folder = self.images ?? parentFolder(of: posts)
         let progress = Progress()
         let start = monotonicNanoseconds()
         var (scored, failed) = (0, 0)
         var features = SafetensorsWriter()
         var pids: Set<CodePoints> = []
-        while let line = try lines.next() {
-            let (result, seen) = score(line, with: scorer, imagesIn: folder)
+        let images = scorer.imageReader()
+        let ahead = ReadAhead(maximum: Self.maximumAhead) {
+            try lines.next().map { Self.read($0, images, in: folder) }
+        }
+        while let post = try ahead.next() {
+            let (result, seen) = score(post, with: scorer)
             if featuresOutput != nil, let seen, let pid = result.pid {
                 if pids.insert(CodePoints(pid)).inserted {
                     features.add(pid, shape: [seen.count / channels, channels], seen)
                 } else {
-                    say("line \(line.number): pid \(pid) again; its first features are kept")
+                    say("line \(result.line): pid \(pid) again; its first features are kept")
                 }
             }
             if result.error == nil { scored += 1 } else { failed += 1 }
@@ -114,28 +118,69 @@ struct Score: ParsableCommand {
         if scored == 0, failed > 0 { throw ExitCode.failure }
     }
 
-    private func score(
-        _ line: LineReader.Line, with scorer: PostScorer, imagesIn folder: String
-    ) -> (Line, features: [Float]?) {
-        var result = Line(line: line.number)
-        var features: [Float]?
+    /// While one post is scored, those after it are read and their images decoded.
+    private static let maximumAhead = 3
+
+    /// A post that is read, with its image decoded; or why that cannot be.
+    private struct ReadPost: Sendable {
+        let line: Int
+        var pid: String?
+        var uid: String?
+        var content: Result<Content, Failure>
+
+        struct Content: Sendable {
+            let post: PostEvent
+            let image: PostImage?
+        }
+        struct Failure: Error {
+            let reason: DeadLetterReason
+            let text: String
+        }
+    }
+
+    private static func read(
+        _ line: LineReader.Line, _ images: PostImageReader, in folder: String
+    ) -> ReadPost {
+        var read = ReadPost(
+            line: line.number, content: .failure(.init(reason: .malformedEvent, text: "")))
+        func fail(_ reason: DeadLetterReason, _ error: any Error) {
+            read.content = .failure(.init(reason: reason, text: "\(error)"))
+        }
         do {
             let post = try PostEvent(parsing: line.bytes, from: .file)
-            result.pid = post.pid
-            result.uid = post.uid
-            let pixels = try post.image.map { image in
-                let bytes = try read(image, in: folder)
-                if let expected = post.imageSHA256.map({ hexadecimal($0) }),
-                    sha256Hex(bytes) != expected
-                {
+            read.pid = post.pid
+            read.uid = post.uid
+            let image = try post.image.map { image in
+                let bytes = try contents(of: image, in: folder)
+                let found = sha256Hex(bytes)
+                if let expected = post.imageSHA256.map({ hexadecimal($0) }), found != expected {
                     throw EventError(
                         .imageChecksumMismatch, field: "image_sha256", found: expected,
-                        expected: "\(sha256Hex(bytes)), which the image's bytes have")
+                        expected: "\(found), which the image's bytes have")
                 }
-                return try JPEG.decodeSquare(
-                    bytes, side: scorer.bundle.configuration.image.side, limits: ImageLimits())
+                return try images.image(of: bytes, sha256: found)
             }
-            let scored = scorer.score(post, pixels: pixels)
+            read.content = .success(.init(post: post, image: image))
+        } catch let error as EventError {
+            fail(error.reason, error)
+        } catch let error as ImageError {
+            fail(.imageUndecodable, error)
+        } catch {
+            fail(.imageUnavailable, error)
+        }
+        return read
+    }
+
+    private func score(
+        _ read: ReadPost, with scorer: PostScorer
+    ) -> (Line, features: [Float]?) {
+        var result = Line(line: read.line, pid: read.pid, uid: read.uid)
+        switch read.content {
+        case .failure(let failure):
+            result.error = .init(reason: failure.reason.rawValue, text: failure.text)
+            return (result, nil)
+        case .success(let content):
+            let scored = scorer.score(content.post, image: content.image)
             let prediction = scored.prediction
             let viewsPerDay = Prediction.viewsPerDay(score: prediction.score)
             guard prediction.score.isFinite, viewsPerDay.isFinite else {
@@ -144,7 +189,6 @@ struct Score: ParsableCommand {
                     text: "the score is \(prediction.score): check the model's weights")
                 return (result, nil)
             }
-            features = scored.features
             let grid = scorer.bundle.configuration.grid
             result.score = prediction.score
             result.views_per_day = viewsPerDay
@@ -158,20 +202,12 @@ struct Score: ParsableCommand {
             result.modality = .init(
                 text: prediction.modalities.text, image: prediction.modalities.image)
             result.model = scorer.bundle.version
-        } catch let error as EventError {
-            result.error = .init(reason: error.reason.rawValue, text: error.description)
-        } catch let error as ImageError {
-            result.error = .init(
-                reason: DeadLetterReason.imageUndecodable.rawValue, text: error.description)
-        } catch {
-            result.error = .init(
-                reason: DeadLetterReason.imageUnavailable.rawValue, text: "\(error)")
+            return (result, scored.features)
         }
-        return (result, features)
     }
 
-    private func read(
-        _ image: PostEvent.ImageReference, in folder: String
+    private static func contents(
+        of image: PostEvent.ImageReference, in folder: String
     ) throws -> [UInt8] {
         switch image {
         case .inline(let bytes): return bytes

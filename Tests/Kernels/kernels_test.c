@@ -127,6 +127,103 @@ static void test_winograd(const ck_kernels *kernels, ptrdiff_t side, size_t inpu
     free(image), free(weight), free(bias), free(packed), free(v), free(m), free(result), free(pooled);
 }
 
+static void test_pack(const ck_kernels *kernels, size_t rows, size_t columns) {
+    const size_t panel = kernels->panel, panels = (columns + panel - 1) / panel;
+    float *from = noises(rows * (columns + 1)), *to = floats(panels * rows * panel);
+    kernels->pack(from, columns + 1, rows, columns, to);
+    for (size_t p = 0; p < panels; p++)
+        for (size_t r = 0; r < rows; r++)
+            for (size_t j = 0; j < panel; j++) {
+                const size_t c = p * panel + j;
+                const float expected = c < columns ? from[r * (columns + 1) + c] : 0;
+                const double error = fabs(to[(p * rows + r) * panel + j] - expected);
+                expect(error == 0, "pack", kernels->name, (long)rows, (long)columns, error);
+            }
+    free(from), free(to);
+}
+
+static void test_columns(const ck_kernels *kernels, size_t rows) {
+    const size_t columns = 3 * kernels->panel;
+    float *x = noises(rows * columns), *factor = noises(columns), *scaled = noises(rows * columns);
+    float *mean = floats(columns), *sum = floats(columns);
+    memcpy(scaled, x, rows * columns * sizeof(float));
+    memcpy(sum, factor, columns * sizeof(float));
+    kernels->scale_columns(scaled, factor, rows, columns);
+    kernels->column_means(x, rows, columns, mean);
+    kernels->add_scaled(sum, x, 3, columns);
+    for (size_t c = 0; c < columns; c++) {
+        double total = 0;
+        for (size_t r = 0; r < rows; r++) {
+            total += x[r * columns + c];
+            const double error = fabs(scaled[r * columns + c] - (double)x[r * columns + c] * factor[c]);
+            expect(error < 1e-7, "scale_columns", kernels->name, (long)r, (long)c, error);
+        }
+        const double error = fabs(mean[c] - total / (double)rows);
+        expect(error < 1e-6, "column_means", kernels->name, (long)rows, (long)c, error);
+        const double error_sum = fabs(sum[c] - (factor[c] + 3.0 * x[c]));
+        expect(error_sum < 1e-6, "add_scaled", kernels->name, (long)c, 0, error_sum);
+    }
+    free(x), free(factor), free(scaled), free(mean), free(sum);
+}
+
+static void test_dots(const ck_kernels *kernels, size_t a_rows, size_t b_rows) {
+    const size_t k = 2 * kernels->panel, stride = b_rows + 1;
+    float *a = noises(a_rows * k), *b = noises(b_rows * k), *c = floats(a_rows * stride);
+    kernels->dots(a, a_rows, b, b_rows, k, c, stride);
+    for (size_t i = 0; i < a_rows; i++)
+        for (size_t j = 0; j < b_rows; j++) {
+            double sum = 0;
+            for (size_t l = 0; l < k; l++) sum += (double)a[i * k + l] * b[j * k + l];
+            const double error = fabs(c[i * stride + j] - sum);
+            expect(error < 1e-5, "dots", kernels->name, (long)a_rows, (long)b_rows, error);
+        }
+    free(a), free(b), free(c);
+}
+
+static void test_functions(const ck_kernels *kernels) {
+    const size_t count = 64 * kernels->panel;
+    float *x = floats(count), *tangent = floats(count), *softmax = floats(count);
+    for (size_t i = 0; i < count; i++) x[i] = tangent[i] = softmax[i] = 40 * noise();
+    kernels->tanh(tangent, count);
+    kernels->softmax(softmax, count);
+    double total = 0;
+    for (size_t i = 0; i < count; i++) total += exp(x[i]);
+    for (size_t i = 0; i < count; i++) {
+        const double error = fabs(tangent[i] - tanh(x[i]));
+        const double error_softmax = fabs(softmax[i] / (exp(x[i]) / total) - 1);
+        expect(error < 3e-7, "tanh", kernels->name, (long)i, 0, error);
+        expect(error_softmax < 1e-5, "softmax", kernels->name, (long)i, 0, error_softmax);
+    }
+    free(x), free(tangent), free(softmax);
+}
+
+static double gate(double x, int hard) {
+    if (!hard) return 1 / (1 + exp(-x));
+    const double y = 0.2 * x + 0.5;
+    return y < 0 ? 0 : y > 1 ? 1 : y;
+}
+
+static void test_lstm(const ck_kernels *kernels, size_t k, int hard) {
+    const size_t panel = kernels->panel;
+    float *input = noises(4 * panel), *bias = noises(4 * panel), *previous = noises(k + 1);
+    float *recurrent = noises(k * 4 * panel + 1), *cell = noises(panel), *before = floats(panel);
+    float *hidden = floats(panel);
+    memcpy(before, cell, panel * sizeof(float));
+    kernels->lstm(input, bias, previous, k, recurrent, cell, hidden, hard);
+    for (size_t u = 0; u < panel; u++) {
+        double z[4];
+        for (size_t g = 0; g < 4; g++) {
+            z[g] = (double)input[g * panel + u] + bias[g * panel + u];
+            for (size_t i = 0; i < k; i++)
+                z[g] += (double)previous[i] * recurrent[(i * 4 + g) * panel + u];
+        }
+        const double c = gate(z[1], hard) * before[u] + gate(z[0], hard) * tanh(z[2]);
+        const double error = fabs(cell[u] - c) + fabs(hidden[u] - gate(z[3], hard) * tanh(c));
+        expect(error < 5e-6, "lstm", kernels->name, (long)k, hard, error);
+    }
+    free(input), free(bias), free(previous), free(recurrent), free(cell), free(before), free(hidden);
+}
+
 int main(void) {
     for (size_t i = 0; ck_kernels_at(i); i++) {
         const ck_kernels *kernels = ck_kernels_at(i);
@@ -136,6 +233,13 @@ int main(void) {
         test_multiply(kernels, 13, 512);
         for (ptrdiff_t side = 1; side <= 20; side++) test_winograd(kernels, side, 3, 5);
         for (size_t channels = 1; channels <= 70; channels += 3) test_winograd(kernels, 13, channels, 71 - channels);
+        for (size_t columns = 1; columns <= 150; columns += 7) test_pack(kernels, columns % 5 + 1, columns);
+        for (size_t rows = 1; rows <= 9; rows++) {
+            test_columns(kernels, rows);
+            for (size_t others = 1; others <= 9; others++) test_dots(kernels, rows, others);
+        }
+        test_functions(kernels);
+        for (size_t k = 0; k <= 40; k++) test_lstm(kernels, k, (int)(k % 2));
         printf("%s: %s\n", kernels->name, failures == before ? "all kernels agree" : "FAILED");
     }
     return failures != 0;

@@ -16,6 +16,9 @@ struct Story {
 
     init(_ change: (inout ScorePathConfiguration) -> Void = { _ in }) {
         var configuration = ScorePathConfiguration()
+        // Told one at a time, a story is easier to follow.
+        configuration.maximumScoringPosts = 1
+        configuration.idleIntervalMilliseconds = configuration.commitIntervalMilliseconds
         change(&configuration)
         path = Path(configuration: configuration)
     }
@@ -109,10 +112,13 @@ struct Story {
         tell(.prepared(Ticket(number: number), .failure(failure)))
     }
 
-    mutating func scored(_ number: UInt64, score: Float = 3) -> [String] {
+    mutating func scored(
+        _ number: UInt64, score: Float = 3, milliseconds: Float = 0
+    ) -> [String] {
         let scoring = Scoring(
             score: score, model: "m", userVector: "bundle", flags: [],
-            attention: ScoreAttention(words: [], image: nil, textWeight: 0, imageWeight: 1))
+            attention: ScoreAttention(words: [], image: nil, textWeight: 0, imageWeight: 1),
+            backboneMilliseconds: milliseconds)
         return tell(.scored(Ticket(number: number), .success(scoring)))
     }
 

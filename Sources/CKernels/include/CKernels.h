@@ -1,4 +1,4 @@
-// The loops OpenBLAS has no match for. Plain C, no libc state, no allocation:
+// Loops that need no instruction set of their own. Plain C, no libc state, no allocation:
 // Swift does not vectorise floating-point loops (strict semantics), C with independent
 // lanes does. All arrays are dense, row-major, float32 unless a name says otherwise.
 #ifndef UHAN_CKERNELS_H
@@ -20,21 +20,8 @@ void ck_maxpool_2x2(const float *rows, size_t width, size_t channels, float *out
 /// The sum, in whatever order is fastest: to time reading.
 float ck_sum(const float *x, size_t count);
 
-/// x[i] = tanh(x[i]).
-void ck_tanh(float *x, size_t count);
-
-/// x[r][c] *= factor[c] for every row r.
-void ck_scale_columns(float *x, const float *factor, size_t rows, size_t columns);
-
-/// mean[c] = mean over rows of x[r][c].
-void ck_column_means(const float *x, size_t rows, size_t columns, float *mean);
-
-/// One LSTM step from pre-activations z (4 * d: blocks i, f, g, o), updating cell c (d)
-/// and writing h (d). hard: clip(0.2 x + 0.5, 0, 1) in place of the logistic gate.
-void ck_lstm_step(const float *z, float *c, float *h, size_t d, int hard);
-
-/// Softmax in place, shifted by the maximum.
-void ck_softmax(float *x, size_t count);
+/// Asks for memory that will be read soon, for the second-level cache and those beyond.
+void ck_prefetch(const float *from, size_t count);
 
 /// 1 if every value is finite, else 0 with the first offender's index in *at.
 int ck_all_finite(const float *x, size_t count, size_t *at);

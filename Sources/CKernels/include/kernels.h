@@ -64,6 +64,46 @@ typedef struct {
     /// `steps` rounds of multiply-adds on registers alone: what the machine could do at most.
     /// Returns the floating-point operations done; *result is read and written.
     double (*_Nonnull peak)(size_t steps, float *_Nonnull result);
+
+    // Those below take arrays aligned to CK_ALIGNMENT, and counts of columns and values that are
+    // multiples of the panel, unless they say otherwise.
+
+    /// Packs a matrix (rows, columns; rows `stride` apart) into panels (rows, panel), one after
+    /// the other, the last one filled up with zeros. Any number of columns, any alignment of `from`.
+    void (*_Nonnull pack)(const float *_Nonnull from, size_t stride, size_t rows, size_t columns,
+                          float *_Nonnull to);
+
+    /// x = tanh(x).
+    void (*_Nonnull tanh)(float *_Nonnull x, size_t count);
+
+    /// x = exp(x) / sum of exp(x): minus infinity fills up what there is not. count > 0.
+    void (*_Nonnull softmax)(float *_Nonnull x, size_t count);
+
+    /// to += x * scale.
+    void (*_Nonnull add_scaled)(float *_Nonnull to, const float *_Nonnull x, float scale,
+                                size_t count);
+
+    /// x[row][c] *= factor[c].
+    void (*_Nonnull scale_columns)(float *_Nonnull x, const float *_Nonnull factor, size_t rows,
+                                   size_t columns);
+
+    /// mean[c] = mean over rows of x[row][c]. rows > 0.
+    void (*_Nonnull column_means)(const float *_Nonnull x, size_t rows, size_t columns,
+                                  float *_Nonnull mean);
+
+    /// c[i][j] (rows c_stride apart, any alignment) = the dot product of row i of a (a_rows, k) and
+    /// row j of b (b_rows, k).
+    void (*_Nonnull dots)(const float *_Nonnull a, size_t a_rows, const float *_Nonnull b,
+                          size_t b_rows, size_t k, float *_Nonnull c, size_t c_stride);
+
+    /// One LSTM step of `panel` units. Gates in the order input, forget, candidate, output:
+    /// input and bias (4, panel), added; previous: k hidden values of the step before, any k and
+    /// alignment; recurrent (k, 4, panel). Updates cell (panel), writes hidden (panel).
+    /// hard: gates are clip(0.2 x + 0.5, 0, 1) in place of the logistic function.
+    void (*_Nonnull lstm)(const float *_Nonnull input, const float *_Nonnull bias,
+                          const float *_Nonnull previous, size_t k,
+                          const float *_Nonnull recurrent, float *_Nonnull cell,
+                          float *_Nonnull hidden, int hard);
 } ck_kernels;
 
 /// Those that this machine can run, best first: null beyond the last.

@@ -135,6 +135,11 @@ extension ServeConfiguration {
         .integer(
             "batch.interval_milliseconds", \.batch.intervalMilliseconds, 1...60_000,
             "What is scored is published after this time, few or many."),
+        .integer(
+            "batch.idle_milliseconds", \.batch.idleMilliseconds, 0...60_000,
+            "And after this time without another score where no post waits for one: 0 answers at "
+                + "once, more makes fewer transactions on a quiet stream."
+        ),
 
         .integer(
             "in_flight.high_posts", \.inFlight.highPosts, 1...65_536,
@@ -203,6 +208,11 @@ extension ServeConfiguration {
             "images.unusable", \.images.unusable,
             "A post whose image cannot be had or decoded: a dead letter, "
                 + "or scored without its image."
+        ),
+        .integer(
+            "images.feature_cache_bytes", \.images.featureCacheBytes, 0...1 << 36,
+            "Memory for what the network saw in images, so that one posted again (the same bytes) "
+                + "is neither decoded nor run through VGG16; 401 KB an image. 0: none is kept."
         ),
 
         .integer(

@@ -34,12 +34,13 @@ package struct ServeConfiguration: Hashable, Sendable {
         package var maximumPosts = 16
         package var maximumBytes = 4 << 20
         package var intervalMilliseconds = 250
+        package var idleMilliseconds = 0
     }
 
     /// Reading pauses at the high mark and goes on at the low one.
     package struct InFlight: Hashable, Sendable {
-        package var highPosts = 64
-        package var lowPosts = 32
+        package var highPosts = 256
+        package var lowPosts = 128
         package var highBytes = 128 << 20
         package var lowBytes = 64 << 20
     }
@@ -56,6 +57,7 @@ package struct ServeConfiguration: Hashable, Sendable {
         /// Width times height, as said by the image's header.
         package var maximumPixels = 64 << 20
         package var unusable = UnusableImage.deadLetter
+        package var featureCacheBytes = PostScorer.defaultCacheBytes
     }
 
     package struct Shutdown: Hashable, Sendable {

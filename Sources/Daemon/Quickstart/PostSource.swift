@@ -52,8 +52,8 @@ enum PostSource: Sendable {
     }
 }
 
-/// The fields of a post event that quickstart fills in.
-private struct PostJSON: Encodable {
+/// The fields of a post event that quickstart and trials fill in.
+struct PostJSON: Encodable {
     var uid: String
     var pid: String
     var title: String
@@ -61,10 +61,12 @@ private struct PostJSON: Encodable {
     var description: String?
     var image_url: String?
     var image_base64: String?
+    /// Seconds since 1970.
+    var score_by: Double?
 }
 
 extension PostSource.Outgoing {
-    fileprivate init(_ post: PostJSON) throws {
+    init(_ post: PostJSON) throws {
         key = Array(post.uid.utf8)
         value = Array(try JSONEncoder().encode(post))
     }

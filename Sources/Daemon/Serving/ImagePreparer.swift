@@ -2,23 +2,21 @@ import Model
 import Pipeline
 import Synchronization
 
-/// Fetches and decodes images beside the scoring: one task a post, a few threads for decoding.
+/// Fetches and reads images beside the scoring: one task a post, a few threads for decoding.
 ///
 /// The number of tasks is bounded by `ScorePathConfiguration.maximumPreparedPosts`.
 final class ImagePreparer: Sendable {
     private let fetcher: ImageFetcher
-    private let side: Int
-    private let limits: ImageLimits
+    private let reader: PostImageReader
     private let clock: Clock
     private let decoding: BlockingCalls
     private let tasks = Mutex<[Ticket: Task<Void, Never>]>([:])
 
     init(
-        fetcher: ImageFetcher, side: Int, limits: ImageLimits, clock: Clock, decodingThreads: Int
+        fetcher: ImageFetcher, reader: PostImageReader, clock: Clock, decodingThreads: Int
     ) {
         self.fetcher = fetcher
-        self.side = side
-        self.limits = limits
+        self.reader = reader
         self.clock = clock
         decoding = BlockingCalls(threadCount: decodingThreads)
     }
@@ -26,7 +24,7 @@ final class ImagePreparer: Sendable {
     /// Answers exactly once, by `deadline` (uptime).
     func prepare(
         _ ticket: Ticket, _ post: PostEvent, deadline: Milliseconds,
-        answer: @escaping @Sendable (Result<PreparedImage<Pixels>, PreparationFailure>) -> Void
+        answer: @escaping @Sendable (Result<PreparedImage<PostImage>, PreparationFailure>) -> Void
     ) {
         // The lock keeps the task from removing itself before it stands in the table.
         tasks.withLock { tasks in
@@ -49,15 +47,15 @@ final class ImagePreparer: Sendable {
 
     private func prepare(
         _ post: PostEvent, deadline: Milliseconds
-    ) async -> Result<PreparedImage<Pixels>, PreparationFailure> {
+    ) async -> Result<PreparedImage<PostImage>, PreparationFailure> {
         do {
             let start = clock.now.uptime
             let bytes = try await fetch(post, deadline: deadline)
             let arrived = clock.now.uptime
-            let pixels = try await decode(bytes)
+            let image = try await read(bytes, sha256: post.imageSHA256.map { hexadecimal($0) })
             return .success(
                 PreparedImage(
-                    image: pixels, byteCount: pixels.rgb.count,
+                    image: image, byteCount: image.byteCount,
                     fetchMilliseconds: Float(arrived - start),
                     decodeMilliseconds: Float(clock.now.uptime - arrived)))
         } catch {
@@ -86,11 +84,13 @@ final class ImagePreparer: Sendable {
                 }
             }
         case .inline(let bytes):
-            if let expected = post.imageSHA256, sha256Hex(bytes) != hexadecimal(expected) {
-                throw .permanent(
-                    .imageChecksumMismatch,
-                    "the image in the event has SHA-256 \(sha256Hex(bytes)), the event says "
-                        + hexadecimal(expected))
+            if let expected = post.imageSHA256.map({ hexadecimal($0) }) {
+                let found = sha256Hex(bytes)
+                guard found == expected else {
+                    throw .permanent(
+                        .imageChecksumMismatch,
+                        "the image in the event has SHA-256 \(found), the event says \(expected)")
+                }
             }
             return bytes
         case .relativePath(let path):
@@ -100,11 +100,13 @@ final class ImagePreparer: Sendable {
         }
     }
 
-    private func decode(_ bytes: [UInt8]) async throws(PreparationFailure) -> Pixels {
+    /// - Parameter sha256: what the event says, which `fetch` has compared with the bytes.
+    private func read(
+        _ bytes: [UInt8], sha256: String?
+    ) async throws(PreparationFailure) -> PostImage {
         do {
-            let (side, limits) = (side, limits)
-            return try await decoding.run {
-                try JPEG.decodeSquare(bytes, side: side, limits: limits)
+            return try await decoding.run { [reader] in
+                try reader.image(of: bytes, sha256: sha256)
             }
         } catch ImageError.outOfMemory {
             throw .transient(ImageError.outOfMemory.description)

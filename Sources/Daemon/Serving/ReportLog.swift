@@ -19,7 +19,9 @@ struct ReportLog: Sendable {
                     "flags": .array(flags.map { .string($0.rawValue) })
                 ]) { $1 })
         case .expired(let partition, let offset):
-            logger.info("expired before its turn came", metadata: place(partition, offset))
+            logger.info(
+                "expired: its deadline is past or cannot be met", metadata: place(partition, offset)
+            )
         case .deadLettered(let partition, let offset, let reason, let text):
             logger.warning(
                 "dead letter",
@@ -67,6 +69,25 @@ struct ReportLog: Sendable {
                 "records given up, for whoever has their partition next",
                 metadata: ["records": .stringConvertible(records)])
         }
+    }
+
+    /// Now and then, and at the end.
+    func record(_ status: StatusBoard.Status) {
+        logger.info(
+            "status",
+            metadata: [
+                "scored": .stringConvertible(status.scored),
+                "expired": .stringConvertible(status.expired),
+                "dead_lettered": .stringConvertible(status.deadLettered),
+                "batches": .stringConvertible(status.batches),
+                "lag": .stringConvertible(status.lag),
+                "in_flight": .stringConvertible(status.inFlight),
+                "image_cache_hits": .stringConvertible(status.images.hits),
+                "image_cache_misses": .stringConvertible(status.images.misses),
+                "image_cache_evictions": .stringConvertible(status.images.evictions),
+                "image_cache_images": .stringConvertible(status.images.images),
+                "image_cache_bytes": .stringConvertible(status.images.bytes),
+            ])
     }
 
     func record(_ change: Rebalance) {

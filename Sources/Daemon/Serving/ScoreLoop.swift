@@ -6,23 +6,24 @@ import Pipeline
 /// The thread that polls Kafka and drives `ScorePath`: everything that touches the consumer or
 /// the producer happens here, one thing at a time.
 ///
-///     poll ──record──▶ ScorePath ──effects──▶ prepare (tasks), score (thread), publish (here)
+///     poll ──record──▶ ScorePath ──effects──▶ prepare (tasks), score (threads), publish (here)
 ///                          ▲                        │
 ///                          └────── mailbox ◀────────┘
 final class ScoreLoop {
-    typealias Path = ScorePath<Pixels>
+    typealias Path = ScorePath<PostImage>
     typealias Event = Path.Event
 
     /// A score is asked for at most this long after its post is ready, should a wake-up be lost.
     private static let pollMilliseconds = 50
-    private static let lagIntervalMilliseconds: Milliseconds = 1_000
+    private static let statusIntervalMilliseconds: Milliseconds = 1_000
+    private static let statusLogIntervalMilliseconds: Milliseconds = 60_000
 
     private let topic: String
     private let topicCheck: TopicCheck
     private let consumerConfiguration: ClientConfiguration
     private let publisher: KafkaPublisher
     private let preparer: ImagePreparer
-    private let scoring: ScoringThread
+    private let scoring: ScoringThreads
     private let mailbox: Mailbox
     private let clock: Clock
     private let reports: ReportLog
@@ -32,15 +33,17 @@ final class ScoreLoop {
     private var stopReason: Path.StopReason?
     /// Partitions whose revocation the path has not confirmed yet.
     private var unconfirmed: Set<Partition> = []
-    private var lastLag: Milliseconds = 0
+    private var lastStatus: Milliseconds = 0
+    private var lastStatusLog: Milliseconds
 
     init(
         configuration: ScorePathConfiguration, topic: String, topicCheck: TopicCheck,
         consumer: ClientConfiguration, publisher: KafkaPublisher, preparer: ImagePreparer,
-        scoring: ScoringThread,
+        scoring: ScoringThreads,
         mailbox: Mailbox, clock: Clock, reports: ReportLog, status: StatusBoard
     ) {
         path = Path(configuration: configuration)
+        lastStatusLog = clock.now.uptime
         self.topic = topic
         self.topicCheck = topicCheck
         consumerConfiguration = consumer
@@ -80,6 +83,8 @@ final class ScoreLoop {
             showStatus(consumer)
         }
         try consumer.close(timeoutMilliseconds: 2_000)
+        status.show(scoring.cacheCounts)
+        reports.record(status.status)
         return stopReason ?? .clean
     }
 
@@ -102,7 +107,7 @@ final class ScoreLoop {
                 mailbox.post(.prepared(ticket, result))
             }
         case .score(let ticket, let post, let image):
-            scoring.score(post, pixels: image) { [mailbox] result in
+            scoring.score(post, image: image) { [mailbox] result in
                 mailbox.post(.scored(ticket, result))
             }
         case .cancel(let ticket):
@@ -157,9 +162,13 @@ final class ScoreLoop {
 
     private func showStatus(_ consumer: Consumer) {
         let now = clock.now.uptime
-        guard now - lastLag >= Self.lagIntervalMilliseconds else { return }
-        lastLag = now
+        guard now - lastStatus >= Self.statusIntervalMilliseconds else { return }
+        lastStatus = now
         status.show(load: path.load, lag: consumer.lag().values.reduce(0, +))
+        status.show(scoring.cacheCounts)
+        guard now - lastStatusLog >= Self.statusLogIntervalMilliseconds else { return }
+        lastStatusLog = now
+        reports.record(status.status)
     }
 
     /// What can fail without harm: a pause or resume that did not take is asked for again by the

@@ -47,19 +47,20 @@ package struct ScoreService: Service, CustomStringConvertible {
         let clock = Clock()
         let reports = ReportLog(logger)
         let mailbox = Mailbox()
-        let scoring = ScoringThread(
-            scorer: try PostScorer(
-                bundle: bundle, workers: Workers(count: configuration.threads),
-                nanoseconds: { clock.uptimeNanoseconds }))
-        await scoring.warmUp()
+        let scorer = try PostScorer(
+            bundle: bundle, workers: Workers(count: configuration.threads),
+            maximumCacheBytes: configuration.images.featureCacheBytes,
+            nanoseconds: { clock.uptimeNanoseconds })
 
         var limits = ImageLimits()
         limits.maximumBytes = configuration.images.fetching.maximumBytes
         limits.maximumPixels = configuration.images.maximumPixels
         let fetcher = ImageFetcher(policy: configuration.images.fetching)
         let preparer = ImagePreparer(
-            fetcher: fetcher, side: bundle.configuration.image.side, limits: limits,
-            clock: clock, decodingThreads: max(1, configuration.threads / 2))
+            fetcher: fetcher, reader: scorer.imageReader(limits: limits), clock: clock,
+            decodingThreads: max(1, configuration.threads / 2))
+        let scoring = ScoringThreads(scorer: scorer)
+        await scoring.warmUp()
 
         let ending = Ending()
         let result = await withTaskCancellationOrGracefulShutdownHandler {
@@ -87,7 +88,7 @@ package struct ScoreService: Service, CustomStringConvertible {
     /// The loop on a thread of its own: it blocks in librdkafka, which Swift's threads must not.
     private func runLoop(
         _ ending: Ending, _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox,
-        _ scoring: ScoringThread,
+        _ scoring: ScoringThreads,
         _ preparer: ImagePreparer
     ) async -> Result<ScoreLoop.Path.StopReason, any Error> {
         await withCheckedContinuation { waiting in
@@ -101,7 +102,7 @@ package struct ScoreService: Service, CustomStringConvertible {
 
     /// Returns when both Kafka clients are gone, so that nothing of them is heard afterwards.
     private func serve(
-        _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox, _ scoring: ScoringThread,
+        _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox, _ scoring: ScoringThreads,
         _ preparer: ImagePreparer
     ) throws -> ScoreLoop.Path.StopReason {
         let loop = ScoreLoop(
@@ -167,6 +168,7 @@ extension ScorePathConfiguration {
         maximumBatchRecords = configuration.batch.maximumPosts
         maximumBatchBytes = configuration.batch.maximumBytes
         commitIntervalMilliseconds = Milliseconds(configuration.batch.intervalMilliseconds)
+        idleIntervalMilliseconds = Milliseconds(configuration.batch.idleMilliseconds)
         highWaterRecords = configuration.inFlight.highPosts
         lowWaterRecords = configuration.inFlight.lowPosts
         highWaterBytes = configuration.inFlight.highBytes

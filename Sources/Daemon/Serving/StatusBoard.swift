@@ -12,6 +12,7 @@ package final class StatusBoard: Sendable {
         package var lag: Int64 = 0
         package var inFlight = 0
         package var isPaused = false
+        package var images = FeatureCache.Counts()
     }
 
     private let state = Mutex(Status())
@@ -30,6 +31,10 @@ package final class StatusBoard: Sendable {
             default: break
             }
         }
+    }
+
+    func show(_ images: FeatureCache.Counts) {
+        state.withLock { $0.images = images }
     }
 
     func show(load: ScoreLoop.Path.Load, lag: Int64) {

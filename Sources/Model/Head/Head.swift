@@ -1,252 +1,275 @@
 import CKernels
-import COpenBLAS
 import Glibc
 
-/// The network behind the backbone (equations and notation: MODEL.md of this module):
+/// The network behind the backbone (equations and notation: MODEL.md of this module), ready to run:
 /// features and words become a post's *encoding*, which knows no user; an encoding and a user
 /// become a score. The first costs 0.2 G multiply-adds, the second 3 M, so a known post is scored
 /// for another user almost for nothing.
 ///
-/// Vectors are rows, `x W` is a row times a matrix. Immutable after loading; safe to share.
-package final class Head: Sendable {
-    package let dimension: Int
-    package let channels: Int
-    package let regions: Int
-    package let hardGate: Bool
+/// Shared weights, and scratch memory allocated once; one caller at a time. How many threads work,
+/// and how many users are scored at once, does not change a result, to the last bit.
+package final class Head {
+    package let weights: PackedHead
+    private let shape: HeadShape
+    private let kernels: Kernels
+    private let workers: Workers
+    /// Columns of d values, filled up.
+    private let width: Int
 
-    private let word: Tensor
-    private let lstmInput: Tensor
-    private let lstmRecurrent: Tensor
-    private let lstmBias: Tensor
-    private let imageProjection: Tensor
-    private let userResidual: Tensor
-    private let text: IntraAttention
-    private let image: IntraAttention
-    private let inter: InterAttention
-    private let dense: [Dense]
+    private let inputs: FloatMemory
+    private let inputTerms: FloatMemory
+    private let cell: FloatMemory
+    private let means: FloatMemory
+    private let guides: FloatMemory
+    private var textMemory: EncodingMemory
+    private var imageMemory: EncodingMemory
+    private let packedText: FloatMemory
+    private let packedImage: FloatMemory
+    private let blocks: [UserBlock]
 
-    /// Guided attention within one modality: A sees the modality, B the other one, C the user.
-    private struct IntraAttention: Sendable {
-        let a: Tensor
-        let b: Tensor
-        let c: Tensor
-        let h: Tensor
-
-        init(_ name: String, _ d: Int, in file: Safetensors) throws(ModelError) {
-            a = try file.tensor("\(name).A", shape: [d, d])
-            b = try file.tensor("\(name).B", shape: [d, d])
-            c = try file.tensor("\(name).C", shape: [d, d])
-            h = try file.tensor("\(name).h", shape: [d])
-        }
-    }
-
-    /// Attention between the modalities, guided by the user.
-    private struct InterAttention: Sendable {
-        let text: Tensor
-        let image: Tensor
-        let user: Tensor
-        let w: Tensor
-
-        init(_ d: Int, in file: Safetensors) throws(ModelError) {
-            text = try file.tensor("inter.W_text", shape: [d, d])
-            image = try file.tensor("inter.W_image", shape: [d, d])
-            user = try file.tensor("inter.W_u", shape: [d, d])
-            w = try file.tensor("inter.w", shape: [d])
-        }
-    }
-
-    private struct Dense: Sendable {
-        let weight: Tensor
-        let bias: Tensor
-
-        init(_ index: Int, _ inputs: Int, _ outputs: Int, in file: Safetensors) throws(ModelError) {
-            weight = try file.tensor("dense\(index).W", shape: [inputs, outputs])
-            bias = try file.tensor("dense\(index).b", shape: [outputs])
-        }
-    }
-
-    package init(
-        weights file: Safetensors, configuration: BundleConfiguration
-    ) throws(ModelError) {
-        let d = configuration.dimension
-        dimension = d
-        channels = configuration.channels
-        regions = configuration.regions
-        hardGate = configuration.lstm_gate == .hardSigmoid
-        // A vocabulary of nothing keeps one unused row: a tensor cannot be empty.
-        word = try file.tensor("word", shape: [max(1, configuration.vocabulary.count), d])
-        lstmInput = try file.tensor("lstm.W", shape: [d, 4 * d])
-        lstmRecurrent = try file.tensor("lstm.U", shape: [d, 4 * d])
-        lstmBias = try file.tensor("lstm.b", shape: [4 * d])
-        imageProjection = try file.tensor("W_img", shape: [configuration.channels, d])
-        userResidual = try file.tensor("W_r", shape: [d, d])
-        text = try IntraAttention("text", d, in: file)
-        image = try IntraAttention("image", d, in: file)
-        inter = try InterAttention(d, in: file)
-        let widths = [d] + configuration.dense + [1]
-        var dense: [Dense] = []
-        for index in 1..<widths.count {
-            dense.append(try Dense(index, widths[index - 1], widths[index], in: file))
-        }
-        self.dense = dense
+    package init(weights: PackedHead, workers: Workers) {
+        let shape = weights.shape
+        let width = weights.kernels.padded(shape.dimension)
+        self.weights = weights
+        self.shape = shape
+        self.width = width
+        self.workers = workers
+        kernels = weights.kernels
+        inputs = FloatMemory(count: shape.maximumWords * shape.dimension)
+        inputTerms = FloatMemory(count: shape.maximumWords * gates * width)
+        cell = FloatMemory(count: width)
+        means = FloatMemory(count: 2 * width)
+        guides = FloatMemory(count: 2 * width)
+        textMemory = EncodingMemory(floats: shape.maximumWords * width)
+        imageMemory = EncodingMemory(floats: shape.regions * width)
+        packedText = FloatMemory(count: shape.maximumWords * width)
+        packedImage = FloatMemory(count: shape.regions * width)
+        blocks = (0..<workers.count).map { _ in UserBlock(weights) }
     }
 
     // MARK: Everything that does not depend on the user
 
     /// - Parameters:
     ///   - features: regions x channels from the backbone; nil where there is no usable image.
-    ///   - wordIDs: rows of the word embedding, at most 50; empty where no word is known.
+    ///   - wordIDs: rows of the word embedding, at most `maximumWords`; empty where no word is
+    ///     known.
     package func encode(features: [Float]?, wordIDs: [Int32]) -> PostEncoding {
-        let hidden = wordIDs.isEmpty ? nil : hiddenStates(wordIDs)
-        let visual = features.map(visualStates)
-        let t0 = hidden?.rowMean
-        let v0 = visual?.rowMean
-        return PostEncoding(
-            text: hidden.map { modality($0, text, guide: v0) },
-            image: visual.map { modality($0, image, guide: t0) })
-    }
-
-    /// H = LSTM(X): all hidden states, words x d.
-    package func hiddenStates(_ wordIDs: [Int32]) -> Matrix {
-        let d = dimension
-        var inputs = Matrix(rows: wordIDs.count, columns: d)
-        for (row, id) in wordIDs.enumerated() {
-            inputs.values.replaceSubrange(row * d..<(row + 1) * d, with: word.row(Int(id)))
+        precondition(wordIDs.count <= shape.maximumWords)
+        let text = wordIDs.isEmpty ? nil : textMemory.modality(rows: wordIDs.count, shape, width)
+        let image = features.map { features in
+            precondition(features.count == shape.regions * shape.channels)
+            return imageMemory.modality(rows: shape.regions, shape, width)
         }
-        // All words' input terms in one product; only the recurrence is one word at a time.
-        var preactivations = inputs.times(lstmInput)
-        preactivations.addToEveryRow(lstmBias)
-        var cell = [Float](repeating: 0, count: d)
-        var hidden = Matrix(rows: wordIDs.count, columns: d)
-        preactivations.values.withUnsafeMutableBufferPointer { z in
-            hidden.values.withUnsafeMutableBufferPointer { h in
-                guard let z = z.baseAddress, let h = h.baseAddress else { return }
-                for t in 0..<wordIDs.count {
-                    let now = z + t * 4 * d
-                    if t > 0 {
-                        cblas_sgemv(
-                            CblasRowMajor, CblasTrans, Int32(d), Int32(4 * d), 1,
-                            lstmRecurrent.pointer, Int32(4 * d), h + (t - 1) * d, 1, 1, now, 1)
-                    }
-                    ck_lstm_step(now, &cell, h + t * d, d, hardGate ? 1 : 0)
+        if text != nil { readWords(wordIDs) }
+        // The LSTM goes word by word and keeps one thread busy; the others see the image meanwhile.
+        let chains = text == nil ? 0 : 1
+        let views = image == nil ? 0 : dividedUp(shape.regions, rowsAtATime)
+        (features ?? []).withUnsafeBufferPointer { features in
+            // Who has nothing left to do while the words go on fetches what comes after them.
+            let fetches = workers.count > 1 ? chains : 0
+            workers.run(tasks: chains + views + fetches) { task, _ in
+                if task < chains, let text {
+                    self.remember(into: text.states)
+                } else if task == chains + views {
+                    self.weights.fetchUserPart()
+                } else if let image, let features = features.baseAddress {
+                    self.see(features, part(task - chains, of: views, in: image.states.rows), image)
                 }
             }
         }
-        return hidden
+        guide(text, image)
+        return PostEncoding(text: text, image: image)
     }
 
-    /// V = tanh(F W_img): regions x d.
-    package func visualStates(_ features: [Float]) -> Matrix {
-        precondition(features.count == regions * channels)
-        var states = Matrix(rows: regions, columns: channels, values: features)
-            .times(imageProjection)
-        states.tanh()
-        return states
-    }
-
-    /// tanh(X A) ⊙ tanh(guide B); an absent guide is left out, never tanh(0) = 0.
-    private func modality(
-        _ states: Matrix, _ attention: IntraAttention, guide: [Float]?
-    ) -> PostEncoding.Modality {
-        var gated = states.times(attention.a)
-        gated.tanh()
-        if let guide {
-            gated.scaleColumns(by: row(guide, times: attention.b, activation: .tanh))
+    /// X W, the words' input terms to the LSTM: all words in one product.
+    private func readWords(_ wordIDs: [Int32]) {
+        let d = shape.dimension
+        for (row, id) in wordIDs.enumerated() {
+            if let word = weights.word.row(Int(id)).baseAddress {
+                (inputs.start + row * d).update(from: word, count: d)
+            }
         }
-        return PostEncoding.Modality(states: states, gated: gated)
+        let matrix = weights.lstm.input
+        let tasks = dividedUp(matrix.panels, panelsAtATime)
+        workers.run(tasks: tasks) { task, _ in
+            matrix.multiply(
+                self.inputs.start, stride: d, rows: wordIDs.count,
+                panels: part(task, of: tasks, in: matrix.panels), into: self.inputTerms.start)
+        }
+    }
+
+    /// H = LSTM(X), all hidden states.
+    private func remember(into hidden: Matrix) {
+        let (lstm, d, panel) = (weights.lstm, shape.dimension, kernels.panel)
+        let hard: Int32 = shape.gate == .hardSigmoid ? 1 : 0
+        cell.start.update(repeating: 0, count: width)
+        for word in 0..<hidden.rows {
+            let previous = hidden.start + max(0, word - 1) * width
+            for turn in 0..<lstm.groups {
+                // To and fro: what was read last is still in the second-level cache.
+                let group = word % 2 == 0 ? turn : lstm.groups - 1 - turn
+                let gatesOfGroup = group * gates * panel
+                kernels.table.pointee.lstm(
+                    inputTerms.start + word * gates * width + gatesOfGroup,
+                    lstm.bias.start + gatesOfGroup, previous, word == 0 ? 0 : d,
+                    lstm.recurrent.start + gatesOfGroup * d, cell.start + group * panel,
+                    hidden.start + word * width + group * panel, hard)
+            }
+        }
+    }
+
+    /// V = tanh(F W_img) and tanh(V A') of some regions.
+    private func see(
+        _ features: UnsafePointer<Float>, _ regions: Range<Int>, _ image: PostEncoding.Modality
+    ) {
+        let first = regions.lowerBound * width
+        let states = image.states.start + first
+        let gated = image.gated.start + first
+        let channels = shape.channels
+        weights.imageProjection.multiply(
+            features + regions.lowerBound * channels, stride: channels, rows: regions.count,
+            into: states)
+        kernels.table.pointee.tanh(states, regions.count * width)
+        weights.image.a.multiply(states, stride: width, rows: regions.count, into: gated)
+        kernels.table.pointee.tanh(gated, regions.count * width)
+    }
+
+    /// tanh(H A), and both modalities' gates times tanh(v0 B) and tanh(t0 B'): an absent guide is
+    /// left out, never tanh(0) = 0.
+    private func guide(_ text: PostEncoding.Modality?, _ image: PostEncoding.Modality?) {
+        let parts = text.map { dividedUp($0.states.rows, rowsAtATime / 2) } ?? 0
+        var work: [() -> Void] = []
+        if let text, let image {
+            work = [
+                { self.guide(0, by: image.states, self.weights.text.b) },
+                { self.guide(1, by: text.states, self.weights.image.b) },
+            ]
+        }
+        for index in 0..<parts {
+            guard let text else { break }
+            work.append {
+                let rows = part(index, of: parts, in: text.states.rows)
+                let first = rows.lowerBound * self.width
+                let gated = text.gated.start + first
+                self.weights.text.a.multiply(
+                    text.states.start + first, stride: self.width, rows: rows.count, into: gated)
+                self.kernels.table.pointee.tanh(gated, rows.count * self.width)
+            }
+        }
+        workers.run(tasks: work.count) { [work] task, _ in work[task]() }
+        if let text, let image {
+            kernels.table.pointee.scale_columns(
+                text.gated.start, guides.start, text.gated.rows, width)
+            kernels.table.pointee.scale_columns(
+                image.gated.start, guides.start + width, image.gated.rows, width)
+        }
+    }
+
+    private func guide(_ index: Int, by states: Matrix, _ matrix: PackedMatrix) {
+        let mean = means.start + index * width
+        let guide = guides.start + index * width
+        kernels.table.pointee.column_means(states.start, states.rows, width, mean)
+        matrix.multiply(mean, stride: width, rows: 1, into: guide)
+        kernels.table.pointee.tanh(guide, width)
     }
 
     // MARK: What depends on the user
 
-    /// The user's four projections, worth keeping with the user.
-    package func project(user u: [Float]) -> UserProjection {
-        precondition(u.count == dimension)
-        func guide(_ matrix: Tensor, _ weights: Tensor) -> [Float] {
-            var gate = row(u, times: matrix, activation: .tanh)
-            for k in gate.indices { gate[k] *= weights.values[k] }
-            return gate
+    /// A user's projections, worth keeping with the user.
+    package func project(user: [Float]) -> UserProjection { project(users: [user])[0] }
+
+    /// Likewise of many users at once, which takes far less time than one by one.
+    package func project(users: [[Float]]) -> [UserProjection] {
+        collect(users.count) { block, range, put in
+            block.project(users[range])
+            for row in range { put(row, block.projection(row - range.lowerBound)) }
         }
-        return UserProjection(
-            text: guide(text.c, text.h), image: guide(image.c, image.h),
-            inter: guide(inter.user, inter.w), residual: row(u, times: userResidual))
     }
 
     package func predict(_ encoding: PostEncoding, user: UserProjection) -> Prediction {
-        let t = encoding.text.map { attend($0, user.text) }
-        let v = encoding.image.map { attend($0, user.image) }
-
-        var o = [Float](repeating: 0, count: dimension)
-        var modalities = Prediction.Modalities(text: 0, image: 0)
-        switch (t, v) {
-        case (let t?, let v?):
-            var c = [
-                dot(row(t.summary, times: inter.text, activation: .tanh), user.inter),
-                dot(row(v.summary, times: inter.image, activation: .tanh), user.inter),
-            ]
-            ck_softmax(&c, 2)
-            modalities = .init(text: c[0], image: c[1])
-            for k in o.indices { o[k] = c[0] * t.summary[k] + c[1] * v.summary[k] }
-        case (let t?, nil):
-            modalities.text = 1
-            o = t.summary
-        case (nil, let v?):
-            modalities.image = 1
-            o = v.summary
-        case (nil, nil):
-            break
-        }
-
-        var z = o
-        for k in z.indices { z[k] += user.residual[k] }
-        for (index, layer) in dense.enumerated() {
-            let last = index == dense.count - 1
-            z = row(z, times: layer.weight, bias: layer.bias, activation: last ? .none : .relu)
-        }
-        return Prediction(
-            score: z[0], words: t?.weights ?? [], regions: v?.weights ?? [],
-            modalities: modalities)
+        predict(encoding, users: [user])[0]
     }
 
-    /// e = gated · guide, weights = softmax(e), summary = weights · states.
-    private func attend(
-        _ modality: PostEncoding.Modality, _ guide: [Float]
-    ) -> (weights: [Float], summary: [Float]) {
-        let (rows, d) = (modality.states.rows, dimension)
-        var weights = [Float](repeating: 0, count: rows)
-        cblas_sgemv(
-            CblasRowMajor, CblasNoTrans, Int32(rows), Int32(d), 1, modality.gated.values, Int32(d),
-            guide, 1, 0, &weights, 1)
-        ck_softmax(&weights, rows)
-        var summary = [Float](repeating: 0, count: d)
-        cblas_sgemv(
-            CblasRowMajor, CblasTrans, Int32(rows), Int32(d), 1, modality.states.values, Int32(d),
-            weights, 1, 0, &summary, 1)
-        return (weights, summary)
-    }
-
-    // MARK: Rows times matrices
-
-    private enum Activation { case none, tanh, relu }
-
-    private func row(
-        _ x: [Float], times matrix: Tensor, bias: Tensor? = nil, activation: Activation = .none
-    ) -> [Float] {
-        let (inputs, outputs) = (matrix.shape[0], matrix.shape[1])
-        precondition(x.count == inputs)
-        var y = bias.map { Array($0.values) } ?? [Float](repeating: 0, count: outputs)
-        cblas_sgemv(
-            CblasRowMajor, CblasTrans, Int32(inputs), Int32(outputs), 1, matrix.pointer,
-            Int32(outputs), x, 1, 1, &y, 1)
-        switch activation {
-        case .none: break
-        case .tanh: ck_tanh(&y, outputs)
-        case .relu: for k in y.indices { y[k] = max(0, y[k]) }
+    /// One post for many users.
+    package func predict(_ encoding: PostEncoding, users: [UserProjection]) -> [Prediction] {
+        let states = pack(encoding)
+        return collect(users.count) { block, range, put in
+            block.score(encoding, states, users[range])
+            for row in range { put(row, block.prediction(row - range.lowerBound, encoding)) }
         }
-        return y
     }
 
-    private func dot(_ x: [Float], _ y: [Float]) -> Float {
-        cblas_sdot(Int32(x.count), x, 1, y, 1)
+    /// The scores alone.
+    package func scores(_ encoding: PostEncoding, users: [UserProjection]) -> [Float] {
+        let states = pack(encoding)
+        return collect(users.count) { block, range, put in
+            block.score(encoding, states, users[range])
+            for row in range { put(row, block.score(row - range.lowerBound)) }
+        }
+    }
+
+    /// The states as the right side of a product.
+    private func pack(_ encoding: PostEncoding) -> PackedStates {
+        func packed(_ modality: PostEncoding.Modality?, _ memory: FloatMemory) -> PackedMatrix? {
+            modality.map {
+                PackedMatrix(
+                    $0.states.start, inputs: $0.states.rows, outputs: width, stride: width,
+                    memory.start, in: memory, kernels)
+            }
+        }
+        return PackedStates(
+            text: packed(encoding.text, packedText), image: packed(encoding.image, packedImage))
+    }
+
+    /// `count` results, made block by block of users: `work` puts one for each user of its range.
+    private func collect<Result>(
+        _ count: Int,
+        _ work: @escaping (UserBlock, Range<Int>, (_ user: Int, Result) -> Void) -> Void
+    ) -> [Result] {
+        let tasks = dividedUp(count, UserBlock.maximumUsers)
+        return Array(unsafeUninitializedCapacity: count) { results, initialized in
+            if let start = results.baseAddress {
+                workers.run(tasks: tasks) { task, worker in
+                    work(self.blocks[worker], part(task, of: tasks, in: count)) {
+                        (start + $0).initialize(to: $1)
+                    }
+                }
+            }
+            initialized = count
+        }
+    }
+}
+
+/// Regions, or twice as many as words, in a task: large enough for the weights to be read seldom,
+/// small enough for threads to end together.
+private let rowsAtATime = 30
+
+/// Panels of the words' input terms in a task.
+private let panelsAtATime = 8
+
+/// The index-th of `parts` nearly equal ranges of 0..<count.
+private func part(_ index: Int, of parts: Int, in count: Int) -> Range<Int> {
+    count * index / parts..<count * (index + 1) / parts
+}
+
+/// Room for one modality of an encoding, used again once nobody holds the last encoding.
+private struct EncodingMemory {
+    private var states: FloatMemory
+    private var gated: FloatMemory
+
+    init(floats: Int) {
+        states = FloatMemory(count: floats)
+        gated = FloatMemory(count: floats)
+    }
+
+    mutating func modality(rows: Int, _ shape: HeadShape, _ width: Int) -> PostEncoding.Modality {
+        if !isKnownUniquelyReferenced(&states) || !isKnownUniquelyReferenced(&gated) {
+            self = EncodingMemory(floats: states.count)
+        }
+        func matrix(_ memory: FloatMemory) -> Matrix {
+            Matrix(memory, rows: rows, columns: shape.dimension, stride: width)
+        }
+        return PostEncoding.Modality(states: matrix(states), gated: matrix(gated))
     }
 }
 
@@ -262,14 +285,6 @@ package struct PostEncoding: Sendable {
     package let text: Modality?
     /// Nil where there is no usable image.
     package let image: Modality?
-}
-
-/// A user's part of the attention: tanh(u C) ⊙ h for each modality, tanh(u W_u) ⊙ w, u W_r.
-package struct UserProjection: Sendable {
-    package let text: [Float]
-    package let image: [Float]
-    package let inter: [Float]
-    package let residual: [Float]
 }
 
 package struct Prediction: Sendable, Equatable {

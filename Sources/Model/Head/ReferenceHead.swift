@@ -12,11 +12,11 @@ package struct ReferenceHead {
 
     private typealias Rows = [[Double]]
     private let file: Safetensors
-    private let configuration: BundleConfiguration
+    private let shape: HeadShape
 
-    package init(weights file: Safetensors, configuration: BundleConfiguration) {
+    package init(weights file: Safetensors, shape: HeadShape) {
         self.file = file
-        self.configuration = configuration
+        self.shape = shape
     }
 
     /// - Parameters:
@@ -25,19 +25,19 @@ package struct ReferenceHead {
     package func score(
         features: [Double]?, wordIDs: [Int32], user u: [Double]
     ) throws(ModelError) -> Result {
-        let d = configuration.dimension
+        let d = shape.dimension
         var result = Result()
 
         var hidden: Rows?
         if !wordIDs.isEmpty {
-            let embedding = try matrix("word", max(1, configuration.vocabulary.count), d)
+            let embedding = try matrix("word", max(1, shape.vocabulary), d)
             hidden = try lstm(wordIDs.map { embedding[Int($0)] })
         }
         var visual: Rows?
         if let features {
-            let channels = configuration.channels
+            let channels = shape.channels
             let projection = try matrix("W_img", channels, d)
-            visual = (0..<configuration.regions).map { region in
+            visual = (0..<shape.regions).map { region in
                 multiply(Array(features[region * channels..<(region + 1) * channels]), projection)
                     .map(tanh)
             }
@@ -81,7 +81,7 @@ package struct ReferenceHead {
         }
 
         var z = zip(o, multiply(u, try matrix("W_r", d, d))).map(+)
-        let widths = [d] + configuration.dense + [1]
+        let widths = [d] + shape.dense + [1]
         for index in 1..<widths.count {
             let weight = try matrix("dense\(index).W", widths[index - 1], widths[index])
             let bias = try vector("dense\(index).b", widths[index])
@@ -93,11 +93,11 @@ package struct ReferenceHead {
     }
 
     private func lstm(_ inputs: Rows) throws(ModelError) -> Rows {
-        let d = configuration.dimension
+        let d = shape.dimension
         let (input, recurrent) = (try matrix("lstm.W", d, 4 * d), try matrix("lstm.U", d, 4 * d))
         let bias = try vector("lstm.b", 4 * d)
         let gate: (Double) -> Double =
-            switch configuration.lstm_gate {
+            switch shape.gate {
             case .logistic: { 1 / (1 + exp(-$0)) }
             case .hardSigmoid: { min(1, max(0, 0.2 * $0 + 0.5)) }
             }
@@ -121,7 +121,7 @@ package struct ReferenceHead {
     private func attention(
         _ name: String, _ states: Rows, guide: [Double]?, user: [Double]
     ) throws(ModelError) -> [Double] {
-        let d = configuration.dimension
+        let d = shape.dimension
         let a = try matrix("\(name).A", d, d)
         var factor = multiply(user, try matrix("\(name).C", d, d)).map(tanh)
         factor = zip(factor, try vector("\(name).h", d)).map(*)

@@ -10,7 +10,7 @@ package final class ModelBundle: Sendable {
     package let version: String
     package let vocabulary: Vocabulary
     package let users: UserTable
-    package let head: Head
+    package let head: PackedHead
     private let backboneFile: Safetensors
     private let kernels: Kernels
 
@@ -43,10 +43,10 @@ package final class ModelBundle: Sendable {
             vectors: Safetensors(
                 file: open(configuration.users.file, configuration.users.sha256)),
             count: configuration.users.count, dimension: configuration.dimension)
-        head = try Head(
+        head = try PackedHead(
             weights: Safetensors(
                 file: open(configuration.head.file, configuration.head.sha256)),
-            configuration: configuration)
+            shape: configuration.headShape, kernels: kernels)
         backboneFile = try Safetensors(
             file: open(configuration.backbone.file, configuration.backbone.sha256))
     }
@@ -55,7 +55,7 @@ package final class ModelBundle: Sendable {
     package func referenceHead() throws(ModelError) -> ReferenceHead {
         ReferenceHead(
             weights: try Safetensors(path: Self.path(of: configuration.head.file, in: folder)),
-            configuration: configuration)
+            shape: configuration.headShape)
     }
 
     /// Files are named relative to the bundle's folder, or absolutely.

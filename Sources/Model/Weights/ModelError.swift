@@ -5,7 +5,7 @@ package enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     case malformed(path: String, reason: String)
     case missingTensor(name: String, path: String)
     case wrongShape(tensor: String, path: String, expected: [Int], found: [Int])
-    case wrongType(tensor: String, path: String, found: String)
+    case wrongType(tensor: String, path: String, expected: String, found: String)
     case notFinite(tensor: String, path: String, index: Int)
     case checksum(path: String, expected: String, found: String)
     case count(what: String, path: String, expected: Int, found: Int)
@@ -23,8 +23,8 @@ package enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
         case .wrongShape(let tensor, let path, let expected, let found):
             "tensor '\(tensor)' in \(path): expected shape \(expected), found \(found); "
                 + "the file and config.json do not belong together"
-        case .wrongType(let tensor, let path, let found):
-            "tensor '\(tensor)' in \(path): expected F32, found \(found); convert it to float32"
+        case .wrongType(let tensor, let path, let expected, let found):
+            "tensor '\(tensor)' in \(path): expected \(expected), found \(found); convert it"
         case .notFinite(let tensor, let path, let index):
             "tensor '\(tensor)' in \(path): value \(index) is not finite; the weights are unusable"
         case .checksum(let path, let expected, let found):

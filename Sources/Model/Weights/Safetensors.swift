@@ -101,11 +101,30 @@ package struct Safetensors: Sendable {
 
     /// The tensor `name`, checked: type, shape, extent, alignment and that every value is finite.
     package func tensor(_ name: String, shape: [Int]) throws(ModelError) -> Tensor {
+        let raw = try bytes(of: name, type: "F32", shape: shape)
+        let values = raw.assumingMemoryBound(to: Float.self)
+        var index = 0
+        guard ck_all_finite(values.baseAddress, values.count, &index) == 1 else {
+            throw .notFinite(tensor: name, path: path, index: index)
+        }
+        return Tensor(name: name, shape: shape, values: values, file: file)
+    }
+
+    /// The values of an int32 tensor, checked likewise.
+    package func integers(_ name: String, shape: [Int]) throws(ModelError) -> [Int32] {
+        let raw = try bytes(of: name, type: "I32", shape: shape)
+        return withExtendedLifetime(file) { Array(raw.assumingMemoryBound(to: Int32.self)) }
+    }
+
+    /// A tensor of 4 bytes a value: its type, shape, extent and alignment are as they must be.
+    private func bytes(
+        of name: String, type: String, shape: [Int]
+    ) throws(ModelError) -> UnsafeRawBufferPointer {
         guard let entry = entries[name] else {
             throw .missingTensor(name: name, path: path)
         }
-        guard entry.dtype == "F32" else {
-            throw .wrongType(tensor: name, path: path, found: entry.dtype)
+        guard entry.dtype == type else {
+            throw .wrongType(tensor: name, path: path, expected: type, found: entry.dtype)
         }
         guard entry.shape == shape else {
             throw .wrongShape(tensor: name, path: path, expected: shape, found: entry.shape)
@@ -125,12 +144,7 @@ package struct Safetensors: Sendable {
         guard Int(bitPattern: raw.baseAddress) % MemoryLayout<Float>.alignment == 0 else {
             throw .malformed(path: path, reason: "tensor '\(name)' is not aligned to 4 bytes")
         }
-        let values = raw.assumingMemoryBound(to: Float.self)
-        var index = 0
-        guard ck_all_finite(values.baseAddress, count, &index) == 1 else {
-            throw .notFinite(tensor: name, path: path, index: index)
-        }
-        return Tensor(name: name, shape: shape, values: values, file: file)
+        return raw
     }
 }
 

@@ -149,7 +149,7 @@ package struct ScoreEvent: Equatable, Sendable {
 
     package enum Outcome: Equatable, Sendable {
         case scored(Scored)
-        /// `scoreBy`, the deadline, was past when the post's turn came.
+        /// `scoreBy`, the deadline, was past when the post's turn came, or could not be met.
         case expired(scoreBy: Double)
     }
 

@@ -1,14 +1,35 @@
 import Model
+import Synchronization
 
-/// From a post and its pixels to a score: words -> ids, VGG16, encoding, user vector, attention,
+/// From a post and its image to a score: VGG16, words -> ids, encoding, user vector, attention,
 /// dense layers. The one code path of `uhan score`, the daemon and everything that evaluates.
 ///
-/// Owns the backbone's scratch memory: one caller at a time.
+/// Owns the backbone's scratch memory: one caller at a time. Its two halves may run at the same
+/// time, on two threads, for different posts: `see` here, `PostHead.score` there.
 package final class PostScorer {
+    /// An image as the backbone sees it.
+    package struct Seen: Sendable {
+        /// Regions x channels; nil without an image.
+        package let features: [Float]?
+        /// The features were there already: the backbone did not run.
+        package let wasKnown: Bool
+        package let backboneMilliseconds: Float
+
+        package static let nothing = Seen(
+            features: nil, wasKnown: false, backboneMilliseconds: 0)
+
+        /// Needs no backbone, so no `PostScorer` either.
+        package static func known(_ features: [Float]) -> Seen {
+            Seen(features: features, wasKnown: true, backboneMilliseconds: 0)
+        }
+    }
+
     package struct Result: Sendable {
         package var prediction: Prediction
         /// The backbone's, regions x channels; nil without an image.
         package var features: [Float]?
+        /// The image was known: the backbone did not run.
+        package var imageWasKnown: Bool
         /// The words that were read, in the order of `prediction.words`.
         package var words: [String]
         package var flags: Set<ScoreFlag>
@@ -19,53 +40,110 @@ package final class PostScorer {
         package var scoreMilliseconds: Float
     }
 
-    package let bundle: ModelBundle
-    private let backbone: VGG16
-    private let unknownUser: UserProjection
-    private let nanoseconds: () -> UInt64
+    /// What `maximumCacheBytes` is where nobody says otherwise.
+    package static let defaultCacheBytes = 128 << 20
 
-    /// - Parameter nanoseconds: a clock that never goes back, for the stage timings alone.
+    package let head: PostHead
+    package let cache: FeatureCache
+    private let backbone: VGG16
+    private let nanoseconds: @Sendable () -> UInt64
+
+    package var bundle: ModelBundle { head.bundle }
+
+    /// - Parameters:
+    ///   - maximumCacheBytes: for the features of images already seen; 0 keeps none.
+    ///   - nanoseconds: a clock that never goes back, for the stage timings alone.
     package init(
-        bundle: ModelBundle, workers: Workers, nanoseconds: @escaping () -> UInt64
+        bundle: ModelBundle, workers: Workers, maximumCacheBytes: Int = defaultCacheBytes,
+        nanoseconds: @escaping @Sendable () -> UInt64
     ) throws(ModelError) {
-        self.bundle = bundle
         self.nanoseconds = nanoseconds
         backbone = try bundle.makeBackbone(workers: workers)
-        unknownUser = bundle.head.project(user: bundle.users.unknownVector)
+        cache = FeatureCache(maximumBytes: maximumCacheBytes)
+        // A team of its own: both halves may be at work at the same time.
+        head = PostHead(
+            bundle: bundle, workers: Workers(count: workers.count), nanoseconds: nanoseconds)
     }
 
-    /// - Parameter pixels: a square of the model's side; nil where the post has no image, or one
-    ///   that cannot be used.
-    package func score(_ post: PostEvent, pixels: Pixels?) -> Result {
-        let start = nanoseconds()
-        let features = pixels.map(backbone.features)
-        let seen = nanoseconds()
+    /// Reads images for this scorer: knows what it has seen.
+    package func imageReader(limits: ImageLimits = ImageLimits()) -> PostImageReader {
+        PostImageReader(side: bundle.configuration.image.side, limits: limits, cache: cache)
+    }
 
+    /// - Parameter image: of `imageReader`; nil where the post has none, or one that cannot be
+    ///   used.
+    package func score(_ post: PostEvent, image: PostImage?) -> Result {
+        head.score(post, seen: see(image))
+    }
+
+    /// Runs the backbone, unless there is no image or its features are known.
+    package func see(_ image: PostImage?) -> Seen {
+        switch image {
+        case nil:
+            return .nothing
+        case .features(let features):
+            return .known(features)
+        case .pixels(let pixels, let sha256):
+            // Another post with the same image may have been on its way when this one was decoded.
+            if let features = sha256.flatMap(cache.features) { return .known(features) }
+            let start = nanoseconds()
+            let features = backbone.features(pixels)
+            let end = nanoseconds()
+            if let sha256 { cache.keep(features, ofImage: sha256) }
+            return Seen(
+                features: features, wasKnown: false,
+                backboneMilliseconds: milliseconds(start, end))
+        }
+    }
+}
+
+/// The half of `PostScorer` that comes after the backbone. Callers wait for each other.
+package final class PostHead: Sendable {
+    package let bundle: ModelBundle
+    private let network: Mutex<Head>
+    private let unknownUser: UserProjection
+    private let nanoseconds: @Sendable () -> UInt64
+
+    init(
+        bundle: ModelBundle, workers: Workers, nanoseconds: @escaping @Sendable () -> UInt64
+    ) {
+        self.bundle = bundle
+        self.nanoseconds = nanoseconds
+        let network = Head(weights: bundle.head, workers: workers)
+        unknownUser = network.project(user: bundle.users.unknownVector)
+        self.network = Mutex(network)
+    }
+
+    package func score(_ post: PostEvent, seen: PostScorer.Seen) -> PostScorer.Result {
+        let start = nanoseconds()
         let text = bundle.vocabulary.encode(
             title: post.title, tags: post.tags, description: post.description,
             maximumWords: bundle.configuration.maximum_words)
-        let encoding = bundle.head.encode(features: features, wordIDs: text.ids)
-        let encoded = nanoseconds()
-
         let vector = bundle.users.vector(of: post.uid)
-        let user = vector.map(bundle.head.project) ?? unknownUser
-        let prediction = bundle.head.predict(encoding, user: user)
+        let (encoded, prediction) = network.withLock { network in
+            let encoding = network.encode(features: seen.features, wordIDs: text.ids)
+            let encoded = nanoseconds()
+            let user = vector.map(network.project) ?? unknownUser
+            return (encoded, network.predict(encoding, user: user))
+        }
         let end = nanoseconds()
 
         var flags: Set<ScoreFlag> = []
-        if pixels == nil { flags.insert(post.image == nil ? .noImage : .imageUnusable) }
+        if seen.features == nil { flags.insert(post.image == nil ? .noImage : .imageUnusable) }
         if text.ids.isEmpty { flags.insert(.noText) }
         if vector == nil { flags.insert(.unknownUser) }
         if bundle.isUntrained { flags.insert(.untrained) }
-        func milliseconds(_ from: UInt64, _ to: UInt64) -> Float { Float(to - from) / 1e6 }
-        return Result(
-            prediction: prediction, features: features, words: text.words, flags: flags,
+        return PostScorer.Result(
+            prediction: prediction, features: seen.features, imageWasKnown: seen.wasKnown,
+            words: text.words, flags: flags,
             userVector: vector == nil ? "unknown" : "bundle",
-            backboneMilliseconds: milliseconds(start, seen),
-            encodeMilliseconds: milliseconds(seen, encoded),
+            backboneMilliseconds: seen.backboneMilliseconds,
+            encodeMilliseconds: milliseconds(start, encoded),
             scoreMilliseconds: milliseconds(encoded, end))
     }
 }
+
+private func milliseconds(_ from: UInt64, _ to: UInt64) -> Float { Float(to - from) / 1e6 }
 
 extension PostScorer.Result {
     /// The part of a score event that scoring gives; attention over the image in compact form.

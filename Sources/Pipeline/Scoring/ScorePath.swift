@@ -5,8 +5,8 @@ import Model
 /// simulation can lead it through every crash and rebalance.
 ///
 ///     record -> read and check -> wait for a slot -> prepare (fetch, decode; many at a time,
-///     retried) -> score (one at a time) -> finished -> published, in offset order, in one
-///     transaction with the offsets
+///     retried) -> score (in order, a few handed over ahead) -> finished -> published, in offset
+///     order, in one transaction with the offsets
 ///
 /// Each record ends as exactly one output: a score, an "expired" answer or a dead letter. A
 /// partition's outputs and offsets are published only as far as everything before is finished,
@@ -17,8 +17,13 @@ import Model
 ///
 /// Memory is bounded: records in hand by `highWaterRecords`; what they hold (value, post, image,
 /// output) by `highWaterBytes`, beyond which come at most one record, `maximumPreparedPosts`
-/// images and a score of a few KB for each record; ids by `rememberedPosts`; work given up but not
-/// yet answered by `maximumPreparedPosts` + 1.
+/// images, `maximumScoringPosts` that are with the scorer and a score of a few KB for each record;
+/// ids by `rememberedPosts`; work given up but not yet answered by `maximumPreparedPosts` +
+/// `maximumScoringPosts`.
+///
+/// Where posts come faster than they can be scored, they wait on the topic, in their order. A post
+/// that says by when its score is wanted (`score_by`) and cannot have it by then is answered as
+/// expired at once, which costs next to nothing: so what is scored is scored in time.
 ///
 /// `Image` is whatever the preparation makes for the scorer; it is only carried.
 package struct ScorePath<Image: Sendable>: Sendable {
@@ -40,12 +45,15 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// Ready to be scored, with an image or without.
     private var prepared: Set<Ticket> = []
     /// Asked of the scorer and not answered, cancelled or not.
-    private var scoring: Ticket?
+    private var scoring: Set<Ticket> = []
+    private var pace = ScoringPace()
 
     private var publishableRecords = 0
     private var publishableBytes = 0
     /// Uptime by which what is publishable now is published; nil when nothing is.
     private var batchDue: Milliseconds?
+    /// Uptime at which the last record was finished.
+    private var lastFinished: Milliseconds = 0
     private var publisher: Publisher
 
     private var recentPosts: RecentPosts
@@ -182,7 +190,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
                 break
             }
             guard let entry = entries[ticket], let post = entry.post else { continue }
-            if isExpired(post) {
+            if isTooLate(post, behind: scoring.count + imageSlots.count) {
                 expire(ticket, post)
             } else if now.uptime < entry.notBefore {
                 stillWaiting.append(ticket)
@@ -287,13 +295,13 @@ package struct ScorePath<Image: Sendable>: Sendable {
     // MARK: - Scoring
 
     private mutating func startScoring() {
-        while scoring == nil, let ticket = prepared.min() {
+        while scoring.count < configuration.maximumScoringPosts, let ticket = prepared.min() {
             prepared.remove(ticket)
             if isImageReady(ticket) { imageSlots.remove(ticket) }
             guard let entry = entries[ticket], let post = entry.post,
                 case .prepared(let image) = entry.stage
             else { continue }
-            if isExpired(post) {
+            if isTooLate(post, behind: scoring.count) {
                 expire(ticket, post)
                 continue
             }
@@ -303,7 +311,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
             timings.queue = max(
                 0, Float(now.uptime - entry.takenAt) - timings.fetch - timings.decode)
             update(ticket) { $0.stage = .scoring(timings) }
-            scoring = ticket
+            scoring.insert(ticket)
             effects.append(.score(ticket, post, image: image?.image))
         }
     }
@@ -311,7 +319,8 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func scoringEnded(
         _ ticket: Ticket, _ result: Result<Scoring, ScoringFailure>
     ) {
-        if scoring == ticket { scoring = nil }
+        scoring.remove(ticket)
+        if case .success(let scoring) = result { pace.add(scoring) }
         guard let entry = entries[ticket], let post = entry.post,
             case .scoring(let timings) = entry.stage
         else { return }
@@ -336,8 +345,20 @@ package struct ScorePath<Image: Sendable>: Sendable {
         }
     }
 
-    private func isExpired(_ post: PostEvent) -> Bool {
-        post.scoreBy.map { Double(now.epoch) > $0 * 1_000 } ?? false
+    /// The deadline is past, or could not be met: by the pace of late the posts before it and its
+    /// own score take longer, and the commit interval comes on top.
+    ///
+    /// Without the outlook, posts under overload would be scored just as their deadline passes,
+    /// each too late. A post that nothing is before is scored as long as there is time: a pace that
+    /// was measured wrongly is put right by scoring alone.
+    private func isTooLate(_ post: PostEvent, behind others: Int) -> Bool {
+        guard let scoreBy = post.scoreBy else { return false }
+        var ready = Double(now.epoch)
+        if others > 0 {
+            ready += Double(others + 1) * pace.milliseconds
+            ready += Double(configuration.commitIntervalMilliseconds)
+        }
+        return ready > scoreBy * 1_000
     }
 
     // MARK: - Finishing: one output for each record
@@ -388,6 +409,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
 
     private mutating func finish(_ ticket: Ticket, _ output: OutputRecord) {
         guard let partition = entries[ticket]?.record.partition else { return }
+        lastFinished = now.uptime
         update(ticket) { entry in
             entry.stage = .finished(output)
             entry.post = nil
@@ -453,9 +475,13 @@ package struct ScorePath<Image: Sendable>: Sendable {
         effects.append(.publish(step))
     }
 
+    /// Waiting is for sharing a transaction: where nothing else is in hand there is little to wait
+    /// for.
     private var isBatchDue: Bool {
         guard publishableRecords > 0, let batchDue else { return false }
         return now.uptime >= batchDue
+            || publishableRecords == entries.count
+                && now.uptime >= lastFinished + configuration.idleIntervalMilliseconds
             || publishableRecords >= configuration.maximumBatchRecords
             || publishableBytes >= configuration.maximumBatchBytes
             || stopping?.mayPublish == true

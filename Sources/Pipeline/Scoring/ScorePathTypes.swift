@@ -316,8 +316,10 @@ package struct ScorePathConfiguration: Sendable {
     package var maximumBatchRecords = 100
     /// ... or so many bytes of output (one record more may exceed it) ...
     package var maximumBatchBytes = 4 << 20
-    /// ... or when its first record has waited so long.
+    /// ... or when its first record has waited so long ...
     package var commitIntervalMilliseconds: Milliseconds = 500
+    /// ... or when nothing else is in hand and nothing has been finished for so long.
+    package var idleIntervalMilliseconds: Milliseconds = 0
 
     /// Partitions are paused at the high-water marks, by records or bytes, and resumed when both
     /// are at or below the low ones. Two marks, because pausing drops the client's prefetch.
@@ -327,6 +329,9 @@ package struct ScorePathConfiguration: Sendable {
     package var lowWaterBytes = 32 << 20
     /// Posts whose images are being fetched or decoded, or are decoded and wait to be scored.
     package var maximumPreparedPosts = 8
+    /// Posts that the scorer has in hand: one that it works on and others that lie ready, so that it
+    /// goes on while this side waits for a transaction to be committed.
+    package var maximumScoringPosts = 4
     package var unusableImage = UnusableImage.deadLetter
 
     /// From a post's first attempt to its last answer.

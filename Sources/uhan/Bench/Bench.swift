@@ -12,7 +12,10 @@ struct Bench: ParsableCommand {
               uhan bench backbone --threads 2
               uhan bench decode --photo photo.jpg --json
             """,
-        subcommands: [BenchBackbone.self])
+        subcommands: [
+            BenchBackbone.self, BenchHead.self, BenchRescore.self, BenchPipeline.self,
+            BenchLatency.self,
+        ])
 }
 
 /// The options of every benchmark.

@@ -191,11 +191,11 @@ struct ServeConfigurationTests {
         "Settings that contradict each other are told",
         arguments: [
             (
-                ["--in-flight-low-posts=64"], "in_flight.low_posts",
-                "in_flight.high_posts, which is 64"
+                ["--in-flight-low-posts=256"], "in_flight.low_posts",
+                "in_flight.high_posts, which is 256"
             ),
             (["--in-flight-high-bytes=60000000"], "in_flight.low_bytes", "60000000"),
-            (["--batch-maximum-posts=65"], "batch.maximum_posts", "in_flight.high_posts"),
+            (["--batch-maximum-posts=257"], "batch.maximum_posts", "in_flight.high_posts"),
             (
                 ["--retry-initial-backoff-milliseconds=6000"], "retry.initial_backoff_milliseconds",
                 "5000"

@@ -82,11 +82,8 @@ struct Stage: Sendable {
         let scorer = try PostScorer(
             bundle: bundle, workers: Workers(count: 1), nanoseconds: { 0 })
         let event = try PostEvent(parsing: post.json, from: .topic)
-        let pixels = try post.picture.map {
-            try JPEG.decodeSquare(
-                $0, side: bundle.configuration.image.side, limits: ImageLimits())
-        }
-        return scorer.score(event, pixels: pixels)
+        let image = try post.picture.map { try scorer.imageReader().image(of: $0) }
+        return scorer.score(event, image: image)
     }
 }
 

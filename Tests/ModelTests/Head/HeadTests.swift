@@ -24,35 +24,40 @@ struct HeadTests {
             #expect(relativeError(features, expected) < 2e-5)
         }
 
-        // What the backbone's rounding becomes behind it.
-        let tolerance = 5e-5
-        let head = bundle.head
-        let encoding = head.encode(features: features, wordIDs: text.ids)
+        // The features' error goes through the whole network.
+        try check(bundle, features, golden, tolerance: 5e-5)
+    }
+
+    /// The head alone, from PyTorch's features.
+    @Test(arguments: ModelGolden.cases)
+    func headAgreesWithPyTorch(_ golden: ModelGolden.Case) throws {
+        let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden.bundle)")
+        let features = try ModelGolden.step("F", of: golden)?.map(Float.init)
+        try check(bundle, features, golden, tolerance: 2e-6)
+    }
+
+    private func check(
+        _ bundle: ModelBundle, _ features: [Float]?, _ golden: ModelGolden.Case, tolerance: Double
+    ) throws {
+        let head = Head(weights: bundle.head, workers: Workers(count: 2))
+        let encoding = head.encode(features: features, wordIDs: golden.ids)
         #expect((encoding.text == nil) == golden.ids.isEmpty)
-        if let states = encoding.text?.states {
-            #expect(
-                relativeError(states.values, try #require(try ModelGolden.step("H", of: golden)))
-                    < tolerance)
-        }
-        if let states = encoding.image?.states {
-            #expect(
-                relativeError(states.values, try #require(try ModelGolden.step("V", of: golden)))
-                    < tolerance)
+        #expect((encoding.image == nil) == (golden.image == nil))
+        for (states, step) in [(encoding.text?.states, "H"), (encoding.image?.states, "V")] {
+            guard let states else { continue }
+            let expected = try #require(try ModelGolden.step(step, of: golden))
+            #expect(relativeError(states.values, expected) < tolerance, "\(step)")
         }
 
         let user = bundle.users.vector(of: golden.uid) ?? bundle.users.unknownVector
         let prediction = head.predict(encoding, user: head.project(user: user))
-        #expect(
-            largestDifference(prediction.words, try ModelGolden.step("alpha", of: golden) ?? [])
-                < tolerance)
-        #expect(
-            largestDifference(prediction.regions, try ModelGolden.step("beta", of: golden) ?? [])
-                < tolerance)
         let gamma = [prediction.modalities.text, prediction.modalities.image]
-        #expect(
-            largestDifference(gamma, try #require(try ModelGolden.step("gamma", of: golden)))
-                < tolerance
-        )
+        for (weights, step) in [
+            (prediction.words, "alpha"), (prediction.regions, "beta"), (gamma, "gamma"),
+        ] {
+            let expected = try ModelGolden.step(step, of: golden) ?? []
+            #expect(largestDifference(weights, expected) < tolerance, "\(step)")
+        }
         #expect(
             abs(Double(prediction.score) - golden.score) < tolerance * max(1, abs(golden.score)))
     }
@@ -78,13 +83,12 @@ struct HeadTests {
         let golden = ModelGolden.cases.filter { $0.image != nil && !$0.ids.isEmpty }.prefix(2)
         let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden[0].bundle)")
         let backbone = try bundle.makeBackbone(workers: Workers(count: 1))
+        let head = Head(weights: bundle.head, workers: Workers(count: 1))
         let features = try ["blocks", "noise"].map { backbone.features(try ModelGolden.pixels($0)) }
         for post in golden {
-            let user = bundle.head.project(user: bundle.users.unknownVector)
+            let user = head.project(user: bundle.users.unknownVector)
             let scores = features.map {
-                bundle.head.predict(
-                    bundle.head.encode(features: $0, wordIDs: post.ids), user: user
-                ).score
+                head.predict(head.encode(features: $0, wordIDs: post.ids), user: user).score
             }
             #expect(abs(scores[0] - scores[1]) > 1e-2)
         }
@@ -95,9 +99,10 @@ struct HeadTests {
         let golden = try #require(
             ModelGolden.cases.first { $0.image == nil && $0.ids.count > 5 })
         let bundle = try ModelBundle(folder: "\(ModelGolden.folder)/\(golden.bundle)")
-        let encoding = bundle.head.encode(features: nil, wordIDs: golden.ids)
-        let user = bundle.head.project(user: bundle.users.unknownVector)
-        let weights = bundle.head.predict(encoding, user: user).words
+        let head = Head(weights: bundle.head, workers: Workers(count: 1))
+        let encoding = head.encode(features: nil, wordIDs: golden.ids)
+        let user = head.project(user: bundle.users.unknownVector)
+        let weights = head.predict(encoding, user: user).words
         let flat = 1 / Float(weights.count)
         #expect(weights.contains { abs($0 - flat) > flat / 4 })
     }
@@ -109,9 +114,10 @@ struct HeadTests {
         let predictions = try [1, 2, 3].map { threads in
             let features = try bundle.makeBackbone(workers: Workers(count: threads))
                 .features(pixels)
-            let encoding = bundle.head.encode(features: features, wordIDs: golden.ids)
-            return bundle.head.predict(
-                encoding, user: bundle.head.project(user: bundle.users.unknownVector))
+            let head = Head(weights: bundle.head, workers: Workers(count: threads))
+            let encoding = head.encode(features: features, wordIDs: golden.ids)
+            return head.predict(
+                encoding, user: head.project(user: bundle.users.unknownVector))
         }
         #expect(predictions[0] == predictions[1])
         #expect(predictions[0] == predictions[2])

@@ -87,7 +87,7 @@ struct SimulatedProcess {
     mutating func freeze(until time: Milliseconds) {
         frozenUntil = max(frozenUntil, time)
         // A stop cannot keep its time in a frozen process.
-        stopAsked = stopAsked.map { _ in time }
+        stopAsked = stopAsked.map { _ in frozenUntil }
     }
 
     /// - Throws: `Death` where the process ends, by itself or by a crash.

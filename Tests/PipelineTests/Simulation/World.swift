@@ -119,6 +119,8 @@ struct World {
         configuration.highWaterBytes = random(2) == 0 ? 1 << 20 : 1_500
         configuration.lowWaterBytes = configuration.highWaterBytes / 2
         configuration.maximumPreparedPosts = 1 + random(4)
+        configuration.maximumScoringPosts = 1 + random(4)
+        configuration.idleIntervalMilliseconds = Milliseconds(random(2) * random(500))
         configuration.unusableImage = random(2) == 0 ? .deadLetter : .scoreWithout
         configuration.retryBudgetMilliseconds = 1_500
         configuration.firstRetryDelayMilliseconds = 20
@@ -260,7 +262,8 @@ struct World {
             Scoring(
                 score: chance(20) ? .nan : Float(random(100)) / 10, model: "m",
                 userVector: "bundle", flags: image == nil ? [.noImage] : [],
-                attention: ScoreAttention(words: [], image: nil, textWeight: 0, imageWeight: 1)))
+                attention: ScoreAttention(words: [], image: nil, textWeight: 0, imageWeight: 1),
+                backboneMilliseconds: Float(random(100))))
     }
 
     // MARK: - Time
@@ -329,7 +332,7 @@ struct World {
         if process.preparationsUnderWay > configuration.maximumPreparedPosts {
             fail(.memory, "\(process.preparationsUnderWay) preparations under way")
         }
-        if process.scoringsUnderWay > 1 {
+        if process.scoringsUnderWay > configuration.maximumScoringPosts {
             fail(.memory, "\(process.scoringsUnderWay) scorings under way")
         }
     }
