@@ -4,6 +4,7 @@
 #include "CJPEG.h"
 #include "errors.h"
 #include "resample.h"
+#include "scan.h"
 
 typedef struct {
     struct jpeg_decompress_struct cinfo;
@@ -12,7 +13,8 @@ typedef struct {
     const cjpeg_limits *limits;
     int scans_seen;
     uint64_t coefficient_visits;
-    uint8_t *row;  // one decoded row, 4 bytes a pixel
+    scan scan;
+    int leaves_scan_to_libjpeg;
     resampler resampler;
 } decoder;
 
@@ -50,6 +52,16 @@ static void watch_scans(j_common_ptr cinfo) {
                 "its first %d scans visit more than %llu million coefficients", d->scans_seen,
                 (unsigned long long)(d->limits->maximum_coefficient_visits / 1000000));
     }
+}
+
+// In libjpeg's place: a unit of 1 ... 10 blocks.
+static boolean decode_mcu(j_decompress_ptr cinfo, JBLOCKROW *blocks) {
+    decoder *d = (decoder *)cinfo->client_data;
+    if (!scan_decode_mcu(&d->scan, cinfo, blocks)) {
+        d->leaves_scan_to_libjpeg = 1;
+        GIVE_UP(d, CJPEG_CORRUPT, "its data is not in order");
+    }
+    return TRUE;
 }
 
 static int scale_denominator(const struct jpeg_decompress_struct *cinfo, int side) {
@@ -99,8 +111,7 @@ static void check_header(decoder *d, int side) {
     }
     uint64_t memory = libjpeg_memory_bytes(cinfo) +
                       resampler_memory_bytes((int)cinfo->output_width, (int)cinfo->output_height,
-                                             side) +
-                      (uint64_t)cinfo->output_width * 4;
+                                             side);
     if (memory > d->limits->maximum_memory_bytes) {
         GIVE_UP(d, CJPEG_TOO_LARGE,
                 "decoding its %u x %u pixels would take %llu MiB of memory; the limit is %llu MiB",
@@ -122,7 +133,8 @@ static void rgbx_from_inverted_cmyk(uint8_t *row, size_t width) {
     }
 }
 
-static void decode(decoder *d, const uint8_t *bytes, size_t byte_count, int side, uint8_t *rgb) {
+static void decode(decoder *d, const cjpeg_kernels *kernels, const uint8_t *bytes,
+                   size_t byte_count, int side, uint8_t *rgb) {
     struct jpeg_decompress_struct *cinfo = &d->cinfo;
     jpeg_create_decompress(cinfo);
     cinfo->client_data = d;
@@ -141,20 +153,25 @@ static void decode(decoder *d, const uint8_t *bytes, size_t byte_count, int side
     jpeg_calc_output_dimensions(cinfo);
     check_header(d, side);
 
-    d->row = malloc((size_t)cinfo->output_width * 4);
-    if (!d->row || !resampler_init(&d->resampler, (int)cinfo->output_width,
-                                   (int)cinfo->output_height, side)) {
+    if (!resampler_init(&d->resampler, kernels, (int)cinfo->output_width,
+                        (int)cinfo->output_height, side)) {
         GIVE_UP(d, CJPEG_OUT_OF_MEMORY, "not enough memory");
     }
 
     jpeg_start_decompress(cinfo);
+    if (!d->leaves_scan_to_libjpeg && scan_init(&d->scan, cinfo, kernels)) {
+        cinfo->entropy->decode_mcu = decode_mcu;
+    }
     while (cinfo->output_scanline < cinfo->output_height) {
-        JSAMPROW row = d->row;
-        jpeg_read_scanlines(cinfo, &row, 1);
+        int count;
+        uint8_t **rows = resampler_free_rows(&d->resampler, &count);
+        count = (int)jpeg_read_scanlines(cinfo, rows, (JDIMENSION)count);
         if (has_inks) {
-            rgbx_from_inverted_cmyk(d->row, cinfo->output_width);
+            for (int i = 0; i < count; i++) {
+                rgbx_from_inverted_cmyk(rows[i], cinfo->output_width);
+            }
         }
-        resampler_push(&d->resampler, d->row, rgb);
+        resampler_push(&d->resampler, count, rgb);
     }
     // Reads on to the end marker: what follows the last row is judged as well.
     jpeg_finish_decompress(cinfo);
@@ -162,15 +179,33 @@ static void decode(decoder *d, const uint8_t *bytes, size_t byte_count, int side
 
 // Apart, so that the decoder is not a local of the function that calls setjmp: such locals would be
 // indeterminate after the longjmp.
-static void decode_or_escape(decoder *d, const uint8_t *bytes, size_t byte_count, int side,
-                             uint8_t *rgb) {
+static void decode_or_escape(decoder *d, const cjpeg_kernels *kernels, const uint8_t *bytes,
+                             size_t byte_count, int side, uint8_t *rgb) {
     if (!setjmp(d->errors.escape)) {
-        decode(d, bytes, byte_count, side, rgb);
+        decode(d, kernels, bytes, byte_count, side, rgb);
     }
 }
 
-cjpeg_status cjpeg_decode_square(const uint8_t *bytes, size_t byte_count, int side,
-                                 const cjpeg_limits *limits, uint8_t *rgb,
+// One try. *leaves_scan_to_libjpeg is set where our own decoding of the scan ended it.
+static cjpeg_status try_to_decode(const cjpeg_kernels *kernels, const uint8_t *bytes,
+                                  size_t byte_count, int side, const cjpeg_limits *limits,
+                                  uint8_t *rgb, char message[CJPEG_MESSAGE_SIZE],
+                                  int *leaves_scan_to_libjpeg) {
+    decoder d;
+    memset(&d, 0, sizeof d);
+    d.limits = limits;
+    d.leaves_scan_to_libjpeg = *leaves_scan_to_libjpeg;
+    d.cinfo.err = error_handler_init(&d.errors, message);
+    decode_or_escape(&d, kernels, bytes, byte_count, side, rgb);
+    jpeg_destroy_decompress(&d.cinfo);
+    resampler_free(&d.resampler);
+    *leaves_scan_to_libjpeg = d.leaves_scan_to_libjpeg;
+    return d.errors.status;
+}
+
+cjpeg_status cjpeg_decode_square(const cjpeg_kernels *kernels, const uint8_t *bytes,
+                                 size_t byte_count, int side, const cjpeg_limits *limits,
+                                 uint8_t *rgb,
                                  char message[CJPEG_MESSAGE_SIZE]) {
     message[0] = '\0';
     if (side < 1 || side > CJPEG_MAXIMUM_SIDE) {
@@ -188,13 +223,12 @@ cjpeg_status cjpeg_decode_square(const uint8_t *bytes, size_t byte_count, int si
         return CJPEG_TOO_LARGE;
     }
 
-    decoder d;
-    memset(&d, 0, sizeof d);
-    d.limits = limits;
-    d.cinfo.err = error_handler_init(&d.errors, message);
-    decode_or_escape(&d, bytes, byte_count, side, rgb);
-    jpeg_destroy_decompress(&d.cinfo);
-    resampler_free(&d.resampler);
-    free(d.row);
-    return d.errors.status;
+    int leaves_scan_to_libjpeg = 0;
+    cjpeg_status status = try_to_decode(kernels, bytes, byte_count, side, limits, rgb, message,
+                                        &leaves_scan_to_libjpeg);
+    if (status != CJPEG_OK && leaves_scan_to_libjpeg) {
+        status = try_to_decode(kernels, bytes, byte_count, side, limits, rgb, message,
+                               &leaves_scan_to_libjpeg);
+    }
+    return status;
 }

@@ -13,33 +13,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// For each target position: a run of source positions and their weights.
-typedef struct {
-    int *first;        // side
-    int *count;        // side
-    int32_t *weights;  // side x stride; of a row, the first `count` are used
-    int stride;
-} taps;
+#include "kernels.h"
 
 typedef struct {
-    int side;
-    int next_row;         // of the source, that resampler_push takes
-    int first_open_row;   // of the target: all rows above it are complete
+    const cjpeg_kernels *kernels;
+    int width, height, side;
+    int next_row;         // of the source, to be pushed
+    int next_target_row;
     taps horizontal;
     taps vertical;
-    uint8_t *row;         // side x 3: the source row just pushed, resampled horizontally
-    int32_t *sums;        // side x side x 3: the vertical pass so far, in fixed point
+    uint8_t *source;
+    uint8_t *rows[BAND];  // of the source: pixels of R, G, B and one that is ignored
+    int rows_pushed;      // of those
+    band_column *columns;
+    row_ring resampled;   // horizontally
 } resampler;
 
 // What resampler_init will allocate, in bytes.
 uint64_t resampler_memory_bytes(int width, int height, int side);
 
 // Returns 0 where memory is short; resampler_free is due in either case.
-int resampler_init(resampler *r, int width, int height, int side);
+int resampler_init(resampler *r, const cjpeg_kernels *kernels, int width, int height, int side);
 
-// Takes the next row of the source: width pixels of 4 bytes, R, G, B and one that is ignored.
-// Writes the rows of the target that become complete (side x 3 bytes each) into rgb.
-void resampler_push(resampler *r, const uint8_t *rgbx, uint8_t *rgb);
+// Where the next rows of the source are to be written: width pixels of 4 bytes, R, G, B and one
+// that is ignored. *count is at least 1, while there are rows to come.
+uint8_t **resampler_free_rows(resampler *r, int *count);
+
+// Takes the next `count` rows of the source from there. Writes the rows of the target that become
+// complete (side x 3 bytes each) into rgb.
+void resampler_push(resampler *r, int count, uint8_t *rgb);
 
 void resampler_free(resampler *r);
 

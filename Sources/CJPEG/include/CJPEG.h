@@ -1,7 +1,8 @@
 // JPEG bytes to a small square of RGB pixels, and back, over libjpeg-turbo.
 //
 // Flat calls: nothing of libjpeg (its structs, its setjmp/longjmp, its messages on stderr) is
-// visible from outside. Each call keeps its state on its own stack, so calls may run in parallel.
+// visible from outside. Each call keeps its state on its own stack (60 KB), so calls may run in
+// parallel.
 
 #ifndef CJPEG_H
 #define CJPEG_H
@@ -51,16 +52,37 @@ enum { CJPEG_MESSAGE_SIZE = 256 };
 
 enum { CJPEG_MAXIMUM_SIDE = 4096 };
 
+// The loops that take the time, compiled for one instruction set. All give the same pixels.
+typedef struct cjpeg_kernels cjpeg_kernels;
+
+// Those that this machine can run, best first: null beyond the last.
+const cjpeg_kernels *cjpeg_kernels_at(size_t index);
+
+// Plain loops, and libjpeg's own Huffman decoding: what the others are compared with.
+const cjpeg_kernels *cjpeg_reference_kernels(void);
+
+// libjpeg's decoding and nothing after it: all pixels become 0. For measuring.
+const cjpeg_kernels *cjpeg_libjpeg_alone(void);
+
+// avx512, avx2, neon, portable; or one of the two above.
+const char *cjpeg_kernels_name(const cjpeg_kernels *kernels);
+
 // Decodes a JPEG and stretches it to side x side pixels: interleaved R, G, B, rows top down,
 // into rgb (side * side * 3 bytes; complete only where the result is CJPEG_OK).
+//
+// libjpeg reads the headers, turns coefficients into pixels and judges what is damaged. The
+// Huffman decoding of a picture in one scan is our own; where something in the scan is not in
+// order, libjpeg decodes the picture anew, by itself. What is refused, and in which words, is
+// libjpeg's alone.
 //
 // The picture is decoded at the smallest of the scales 1/8, 1/4, 1/2, 1 at which (before rounding)
 // neither width nor height falls below side, then resampled with a triangle filter in 8-bit
 // fixed point, rows first. The EXIF orientation is the caller's business.
 //
 // On any other result, message says what is wrong, in libjpeg's words where they are libjpeg's.
-cjpeg_status cjpeg_decode_square(const uint8_t *bytes, size_t byte_count, int side,
-                                 const cjpeg_limits *limits, uint8_t *rgb,
+cjpeg_status cjpeg_decode_square(const cjpeg_kernels *kernels, const uint8_t *bytes,
+                                 size_t byte_count, int side, const cjpeg_limits *limits,
+                                 uint8_t *rgb,
                                  char message[CJPEG_MESSAGE_SIZE]);
 
 // Encodes width x height interleaved RGB pixels as a baseline JPEG (YCbCr 4:2:0).

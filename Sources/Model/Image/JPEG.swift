@@ -27,17 +27,23 @@ package enum JPEG {
     ///
     /// - Parameter side: 1 ... 4096.
     package static func decodeSquare(
-        _ bytes: [UInt8], side: Int, limits: ImageLimits = ImageLimits()
+        _ bytes: [UInt8], side: Int, limits: ImageLimits = ImageLimits(),
+        kernels: JPEGKernels = .chosen
     ) throws(ImageError) -> Pixels {
         precondition((1...Int(CJPEG_MAXIMUM_SIDE)).contains(side), "side is \(side)")
         guard bytes.starts(with: [0xFF, 0xD8]) else {
             throw .notJPEG(found: FileKind.name(of: bytes))
         }
-        var rgb = [UInt8](repeating: 0, count: side * side * 3)
         var limits = limits.forC
         var message = Message()
-        let status = cjpeg_decode_square(
-            bytes, bytes.count, Int32(side), &limits, &rgb, &message.characters)
+        var status = CJPEG_OK
+        let size = side * side * 3
+        let rgb = [UInt8](unsafeUninitializedCapacity: size) { rgb, count in
+            status = cjpeg_decode_square(
+                kernels.table, bytes, bytes.count, Int32(side), &limits, rgb.baseAddress,
+                &message.characters)
+            count = status == CJPEG_OK ? size : 0
+        }
         switch status {
         case CJPEG_OK: break
         case CJPEG_NOT_JPEG: throw .notJPEG(found: FileKind.name(of: bytes))

@@ -13,7 +13,8 @@ struct Bench: ParsableCommand {
               uhan bench decode --photo photo.jpg --json
             """,
         subcommands: [
-            BenchBackbone.self, BenchHead.self, BenchRescore.self, BenchPipeline.self,
+            BenchBackbone.self, BenchDecode.self, BenchHead.self, BenchRescore.self,
+            BenchPipeline.self,
             BenchLatency.self,
         ])
 }

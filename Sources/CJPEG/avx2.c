@@ -1,0 +1,8 @@
+#include "kernels.h"
+
+#if defined(__x86_64__)
+#define SET avx2
+#pragma clang attribute push(__attribute__((target("avx2,bmi2"))), apply_to = function)
+#include "generic/kernels.h"
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,6 @@
+#include "kernels.h"
+
+#if defined(__aarch64__)
+#define SET neon
+#include "generic/kernels.h"
+#endif

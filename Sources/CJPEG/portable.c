@@ -1,0 +1,4 @@
+#include "kernels.h"
+
+#define SET portable
+#include "generic/kernels.h"
