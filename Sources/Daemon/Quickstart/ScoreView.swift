@@ -25,7 +25,7 @@ struct ScoreView: Sendable {
         }
         let origin = "\(printable(event.uid)), post \(printable(event.pid))"
         guard case .scored(let scored) = event.outcome else {
-            return "\n#\(number)  expired before its turn came   \(origin)"
+            return "\n#\(number)  expired: too late for a score   \(origin)"
         }
         let attention = scored.attention
         let map = hasColour ? attention.image.map(heatMap) : nil

@@ -52,6 +52,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private var publishableBytes = 0
     /// Uptime by which what is publishable now is published; nil when nothing is.
     private var batchDue: Milliseconds?
+    private var lastBatchBegan: Milliseconds = 0
     /// Uptime at which the last record was finished.
     private var lastFinished: Milliseconds = 0
     private var publisher: Publisher
@@ -431,7 +432,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
             publishableRecords += 1
             publishableBytes += output.byteCount
             if batchDue == nil {
-                batchDue = now.uptime + configuration.commitIntervalMilliseconds
+                batchDue = max(now.uptime, nextBatchAt)
             }
         }
         partitions[partition] = assigned
@@ -464,6 +465,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func publish() {
         if isBatchDue, publisher.canPublish(at: now.uptime) {
             publisher.publish(nextBatch(), at: now.uptime)
+            lastBatchBegan = now.uptime
         }
         askForStep()
     }
@@ -473,6 +475,10 @@ package struct ScorePath<Image: Sendable>: Sendable {
             let step = publisher.nextStep(at: now.uptime, assigned: partitions.keys.sorted())
         else { return }
         effects.append(.publish(step))
+    }
+
+    private var nextBatchAt: Milliseconds {
+        lastBatchBegan + configuration.commitIntervalMilliseconds
     }
 
     /// Waiting is for sharing a transaction: where nothing else is in hand there is little to wait
@@ -575,9 +581,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
             drop(partition, 0..<count)
             partitions[partition]?.nextOffset = max(assigned.nextOffset, offset)
         }
-        if publishableRecords > 0 {
-            batchDue = now.uptime + configuration.commitIntervalMilliseconds
-        }
+        if publishableRecords > 0 { batchDue = max(now.uptime, nextBatchAt) }
     }
 
     /// Removes records from memory, published or given up; work under way on them is cancelled.

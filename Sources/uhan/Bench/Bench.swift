@@ -10,7 +10,7 @@ struct Bench: ParsableCommand {
             object on one line, last on stdout; "median_ms" is the figure to compare.
 
               uhan bench backbone --threads 2
-              uhan bench decode --photo photo.jpg --json
+              uhan bench decode --image photo.jpg --json
             """,
         subcommands: [
             BenchBackbone.self, BenchDecode.self, BenchHead.self, BenchRescore.self,

@@ -62,6 +62,22 @@ import Testing
         }
     }
 
+    /// Codes of every length for runs and values of every length, and any bits in the scan: what no
+    /// encoder would write.
+    @Test(arguments: JPEGKernels.available)
+    func everyCodeIsReadAsByLibjpeg(_ kernels: JPEGKernels) throws {
+        var random = SplitMix64(seed: 12)
+        var pictures = 0
+        for _ in 0..<4000 {
+            let bytes = GreyJPEG.ofAnyBits(&random)
+            let expected = try? JPEG.decodeSquare(bytes, side: 16, kernels: .reference)
+            let pixels = try? JPEG.decodeSquare(bytes, side: 16, kernels: kernels)
+            #expect(pixels == expected)
+            pictures += expected == nil ? 0 : 1
+        }
+        #expect(pictures > 400)
+    }
+
     /// The verdict on a damaged file, and its words, are libjpeg's; the pixels where it has none.
     @Test(arguments: JPEGKernels.available)
     func damageIsJudgedAsByLibjpeg(_ kernels: JPEGKernels) throws {
@@ -108,5 +124,53 @@ import Testing
         #expect(Set(names).count == names.count)
         #expect(names.allSatisfy { ["avx512", "avx2", "neon", "portable"].contains($0) })
         #expect(names.contains(JPEGKernels.chosen.name))
+    }
+}
+
+/// Sequential grey JPEGs of 16 x 16 pixels, with Huffman tables of one's own.
+private enum GreyJPEG {
+    static func ofAnyBits(_ random: inout SplitMix64) -> [UInt8] {
+        // Constants: no difference, or values of 1 to 6 bits.
+        let constants = (0...6).map { UInt8($0) }.shuffled(using: &random)
+        // Values of up to 10 bits after up to 15 zeros, often the ends of both; end of block.
+        let others = (0..<(3 + random.next() % 60)).map { _ in
+            let zeros = [0, 0, 1, 14, 15, random.next() % 16].randomElement(using: &random)!
+            let length = [0, 1, 2, 7, 8, random.next() % 11].randomElement(using: &random)!
+            return UInt8(zeros << 4 | length)
+        }
+        var bytes: [UInt8] = [0xFF, 0xD8]
+        bytes += segment(0xDB, [0] + [UInt8](repeating: 1, count: 64))
+        bytes += segment(0xC0, [8, 0, 16, 0, 16, 1, 1, 0x11, 0])
+        bytes += segment(0xC4, [0x00] + code(for: constants, &random))
+        bytes += segment(0xC4, [0x10] + code(for: [0x00] + others, &random))
+        bytes += segment(0xDA, [1, 1, 0x00, 0, 63, 0])
+        for _ in 0..<800 {
+            let byte = UInt8(truncatingIfNeeded: random.next())
+            bytes += byte == 0xFF ? [0xFF, 0x00] : [byte]
+        }
+        return bytes + [0xFF, 0xD9]
+    }
+
+    /// How many codes there are of each length, at random, and what they stand for.
+    private static func code(for symbols: [UInt8], _ random: inout SplitMix64) -> [UInt8] {
+        var lengths: [UInt8] = []
+        var left = symbols.count
+        var unused = 1
+        for length in 1...16 {
+            unused *= 2
+            // One code stays unused: it would be all ones. The longest take what is left.
+            let most = min(unused - 1, left)
+            let isShort = length < 16 && (1 << (16 - length)) * (unused - most) > left
+            let count = isShort ? Int(random.next() % UInt64(most + 1)) / 2 : most
+            lengths.append(UInt8(count))
+            left -= count
+            unused -= count
+        }
+        return lengths + symbols
+    }
+
+    private static func segment(_ marker: UInt8, _ content: [UInt8]) -> [UInt8] {
+        let size = content.count + 2
+        return [0xFF, marker, UInt8(size >> 8), UInt8(size & 0xFF)] + content
     }
 }
