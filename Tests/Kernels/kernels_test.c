@@ -24,6 +24,28 @@ static float *floats(size_t count) {
     return memory;
 }
 
+// An image that lies within a larger one: around it are as many pixels as a kernel could touch that
+// takes a part of a tile for a whole one, and all of them hold `value`.
+enum { MARGIN = CK_TILE + 2 };
+static ck_image framed(ptrdiff_t side, size_t channels, float value) {
+    const ptrdiff_t whole = side + 2 * MARGIN;
+    const size_t count = (size_t)(whole * whole) * channels;
+    float *memory = floats(count);
+    for (size_t i = 0; i < count; i++) memory[i] = value;
+    return (ck_image){memory, side, side, (ptrdiff_t)channels, -MARGIN, -MARGIN, whole};
+}
+
+// Whether nothing but the image itself was written.
+static int frame_holds(const ck_image *image, float value) {
+    for (ptrdiff_t y = -MARGIN; y < image->height + MARGIN; y++)
+        for (ptrdiff_t x = -MARGIN; x < image->width + MARGIN; x++) {
+            if (y >= 0 && x >= 0 && y < image->height && x < image->width) continue;
+            for (ptrdiff_t c = 0; c < image->channels; c++)
+                if (ck_pixel(image, y, x)[c] != value) return 0;
+        }
+    return 1;
+}
+
 static uint32_t state = 1;
 static float noise(void) {  // uniform in -0.5 ... 0.5
     state = state * 1664525 + 1013904223;
@@ -61,16 +83,16 @@ static void test_multiply(const ck_kernels *kernels, size_t rows, size_t k) {
     free(a), free(w), free(bias), free(c), free(relu);
 }
 
-// A whole convolution by Winograd, in two uneven pieces, from an image of which only the upper
-// rows are in memory for the first piece.
+// A whole convolution by Winograd, in two uneven pieces. Around the image lies what would spoil every
+// sum that it got into, and around the results what must not be written to.
 static void test_winograd(const ck_kernels *kernels, ptrdiff_t side, size_t inputs, size_t outputs) {
     const size_t panel = kernels->panel, panels = (outputs + panel - 1) / panel;
     const size_t in = (inputs + panel - 1) / panel * panel, out = panels * panel;
     const size_t tiles = ck_tiles(side) * ck_tiles(side);
-    float *image = floats((size_t)side * (size_t)side * in);
-    memset(image, 0, (size_t)side * (size_t)side * in * sizeof(float));
+    const ck_image image = framed(side, in, NAN);
     for (ptrdiff_t p = 0; p < side * side; p++)
-        for (size_t c = 0; c < inputs; c++) image[(size_t)p * in + c] = noise();
+        for (size_t c = 0; c < in; c++)
+            ck_pixel(&image, p / side, p % side)[c] = c < inputs ? noise() : 0;
     float *weight = noises(outputs * inputs * 9), *bias = floats(out);
     for (size_t o = 0; o < out; o++) bias[o] = o < outputs ? noise() : 0;
 
@@ -79,24 +101,22 @@ static void test_winograd(const ck_kernels *kernels, ptrdiff_t side, size_t inpu
         ck_winograd_pack(weight, outputs, inputs, j * panel, panel, packed + j * inputs * panel,
                          panels * inputs * panel);
     float *v = floats(CK_POINTS * (tiles * in + 16)), *m = floats(CK_POINTS * (tiles * out + 16));
-    float *result = floats((size_t)side * (size_t)side * out);
-    float *pooled = floats((size_t)(side / 2) * (size_t)(side / 2) * out + 1);
-    const ck_image whole = {image, side, side, (ptrdiff_t)in, 0, 0, side};
-    const ck_image to = {result, side, side, (ptrdiff_t)out, 0, 0, side};
-    const ck_image to_pooled = {pooled, side / 2, side / 2, (ptrdiff_t)out, 0, 0, side / 2};
+    const ck_image result = framed(side, out, -7), pooled = framed(side / 2, out, -7);
     for (size_t piece = 0; piece < 2; piece++) {
         const size_t first = piece ? tiles / 3 : 0, count = (piece ? tiles : tiles / 3) - first;
         const size_t vs = count * in + 16, ms = count * out + 16;
-        kernels->evaluate_tiles(&whole, first, count, v, vs);
+        kernels->evaluate_tiles(&image, first, count, v, vs);
         for (size_t point = 0; point < CK_POINTS; point++)
             for (size_t j = 0; j < panels; j++)
                 kernels->multiply(v + point * vs, in, count,
                                   packed + (point * panels + j) * inputs * panel, inputs,
                                   m + point * ms + j * panel, out);
-        kernels->interpolate_tiles(0, m, ms, bias, side, side, first, count, &to);
-        kernels->interpolate_tiles(1, m, ms, bias, side, side, first, count, &to_pooled);
+        kernels->interpolate_tiles(0, m, ms, bias, side, side, first, count, &result);
+        kernels->interpolate_tiles(1, m, ms, bias, side, side, first, count, &pooled);
     }
 
+    expect(frame_holds(&result, -7), "winograd outside", kernels->name, side, (long)inputs, 0);
+    expect(frame_holds(&pooled, -7), "winograd pooled outside", kernels->name, side, (long)inputs, 0);
     for (ptrdiff_t y = 0; y < side; y++)
         for (ptrdiff_t x = 0; x < side; x++)
             for (size_t o = 0; o < out; o++) {
@@ -106,11 +126,11 @@ static void test_winograd(const ck_kernels *kernels, ptrdiff_t side, size_t inpu
                         const ptrdiff_t iy = y + ky - 1, ix = x + kx - 1;
                         if (iy < 0 || ix < 0 || iy >= side || ix >= side) continue;
                         for (size_t c = 0; c < inputs; c++)
-                            sum += (double)image[(size_t)(iy * side + ix) * in + c] *
+                            sum += (double)ck_pixel(&image, iy, ix)[c] *
                                    weight[(o * inputs + c) * 9 + (size_t)(ky * 3 + kx)];
                     }
                 const double expected = sum > 0 ? sum : 0;
-                const double error = fabs(result[(size_t)(y * side + x) * out + o] - expected);
+                const double error = fabs(ck_pixel(&result, y, x)[o] - expected);
                 expect(error < 2e-5 * (double)(1 + inputs), "winograd", kernels->name, side, (long)inputs, error);
             }
     for (ptrdiff_t y = 0; y < side / 2; y++)
@@ -118,13 +138,14 @@ static void test_winograd(const ck_kernels *kernels, ptrdiff_t side, size_t inpu
             for (size_t o = 0; o < out; o++) {
                 float largest = 0;
                 for (int i = 0; i < 4; i++) {
-                    const float value = result[(size_t)((2 * y + i / 2) * side + 2 * x + i % 2) * out + o];
+                    const float value = ck_pixel(&result, 2 * y + i / 2, 2 * x + i % 2)[o];
                     if (value > largest) largest = value;
                 }
-                const double error = fabs(pooled[(size_t)(y * (side / 2) + x) * out + o] - largest);
+                const double error = fabs(ck_pixel(&pooled, y, x)[o] - largest);
                 expect(error < 1e-6, "winograd pooled", kernels->name, side, (long)inputs, error);
             }
-    free(image), free(weight), free(bias), free(packed), free(v), free(m), free(result), free(pooled);
+    free(image.pixels), free(weight), free(bias), free(packed), free(v), free(m);
+    free(result.pixels), free(pooled.pixels);
 }
 
 static void test_pack(const ck_kernels *kernels, size_t rows, size_t columns) {

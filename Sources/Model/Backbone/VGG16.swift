@@ -122,7 +122,8 @@ package final class PackedVGG: Sendable {
     // MARK: Choice
 
     /// How a layer is computed. Measured with `uhan bench backbone` on two Zen 5 cores (1 MB of L2
-    /// each, 32 MB of L3), with AVX-512 and with AVX2; Tests/Benchmarks/BENCHMARKS.md has the rest.
+    /// each, 32 MB of L3), with AVX-512; other sets take the same choice untuned.
+    /// Tests/Benchmarks/BENCHMARKS.md has the rest.
     ///
     /// - The first layer has 27 products an output: Winograd would save nothing.
     /// - Wide images go a few tiles at a time: with 14 tiles the weights are read too often, from
@@ -140,7 +141,8 @@ package final class PackedVGG: Sendable {
 package final class VGG16 {
     package let side: Int
     package let normalization: Normalization
-    private let weights: PackedVGG
+    /// Networks that bundles with the same backbone make for one picture size share them.
+    package let weights: PackedVGG
     private let workers: Workers
     private let steps: [Step]
     private let picture: FloatMemory

@@ -1,5 +1,3 @@
-import Model
-
 /// The way of a post from the posts topic to its score, as decisions only: events and time go
 /// in, effects come out. It knows no broker, no network, no clock and no thread, so a seeded
 /// simulation can lead it through every crash and rebalance.
@@ -32,10 +30,8 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// Collected during one `handle`.
     private var effects: [Effect] = []
 
-    private var partitions: [Partition: AssignedPartition] = [:]
-    private var entries: [Ticket: Entry] = [:]
-    private var lastTicket: UInt64 = 0
-    private var bytesHeld = 0
+    private typealias Entry = HeldRecords<Image>.Entry
+    private var held = HeldRecords<Image>()
 
     /// Tickets in ascending order: posts whose image is to be prepared, now or after a delay.
     private var waiting: [Ticket] = []
@@ -48,8 +44,6 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private var scoring: Set<Ticket> = []
     private var pace = ScoringPace()
 
-    private var publishableRecords = 0
-    private var publishableBytes = 0
     /// Uptime by which what is publishable now is published; nil when nothing is.
     private var batchDue: Milliseconds?
     private var lastBatchBegan: Milliseconds = 0
@@ -71,12 +65,12 @@ package struct ScorePath<Image: Sendable>: Sendable {
 
     package var load: Load {
         var load = Load()
-        load.records = entries.count
-        load.bytes = bytesHeld
+        load.records = held.count
+        load.bytes = held.byteCount
         load.waiting = waiting.count
         load.preparing = imageSlots.count { !isImageReady($0) }
         load.prepared = prepared.count
-        load.publishable = publishableRecords
+        load.publishable = held.publishableCount
         load.isPaused = isPaused
         return load
     }
@@ -121,28 +115,25 @@ package struct ScorePath<Image: Sendable>: Sendable {
     // MARK: - Taking records
 
     private mutating func take(_ record: Record) {
-        guard stopping == nil, let assigned = partitions[record.partition], !assigned.isLeaving
+        guard stopping == nil, let assigned = held.partitions[record.partition],
+            !assigned.isLeaving
         else { return }
         guard record.offset >= assigned.nextOffset else {
             return skip(record, assigned)
         }
-        lastTicket += 1
-        let ticket = Ticket(number: lastTicket)
-        partitions[record.partition]?.nextOffset = record.offset + 1
-        partitions[record.partition]?.isBehind = false
-        partitions[record.partition]?.tickets.append(ticket)
-
         do throws(EventError) {
             let post = try read(record)
             let isRepeat = recentPosts.isRepeat(post.pid, in: record)
-            hold(ticket, Entry(record: record, post: post, isRepeat: isRepeat, takenAt: now.uptime))
+            let ticket = held.take(
+                Entry(record: record, post: post, isRepeat: isRepeat, takenAt: now.uptime))
             if post.image == nil {
                 becomePrepared(ticket, nil)
             } else {
                 waiting.append(ticket)
             }
         } catch {
-            hold(ticket, Entry(record: record, post: nil, isRepeat: false, takenAt: now.uptime))
+            let ticket = held.take(
+                Entry(record: record, post: nil, isRepeat: false, takenAt: now.uptime))
             deadLetter(ticket, error.reason, error.description)
         }
     }
@@ -153,9 +144,9 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// group's committed offset is still the old one, which after the next failure would be read
     /// back and believed: what is below it would count as published. To skip it is safe, as it
     /// commits nothing: once the group's offsets are reset, everything is read again.
-    private mutating func skip(_ record: Record, _ assigned: AssignedPartition) {
+    private mutating func skip(_ record: Record, _ assigned: HeldRecords<Image>.AssignedPartition) {
         guard !assigned.isBehind else { return }
-        partitions[record.partition]?.isBehind = true
+        held.partitions[record.partition]?.isBehind = true
         effects.append(
             .report(
                 .offsetReset(record.partition, from: assigned.nextOffset, to: record.offset)))
@@ -175,11 +166,6 @@ package struct ScorePath<Image: Sendable>: Sendable {
         return post
     }
 
-    private mutating func hold(_ ticket: Ticket, _ entry: Entry) {
-        entries[ticket] = entry
-        bytesHeld += entry.byteCount
-    }
-
     // MARK: - Preparing images
 
     private mutating func startPreparations() {
@@ -190,7 +176,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
                 stillWaiting += waiting[index...]
                 break
             }
-            guard let entry = entries[ticket], let post = entry.post else { continue }
+            guard let entry = held[ticket], let post = entry.post else { continue }
             if isTooLate(post, behind: scoring.count + imageSlots.count) {
                 expire(ticket, post)
             } else if now.uptime < entry.notBefore {
@@ -203,20 +189,22 @@ package struct ScorePath<Image: Sendable>: Sendable {
     }
 
     private mutating func startPreparation(_ ticket: Ticket, _ post: PostEvent) {
-        guard var entry = entries[ticket] else { return }
-        entry.attempts += 1
+        guard let entry = held[ticket] else { return }
+        let attempt = entry.attempts + 1
         let deadline = entry.deadline ?? now.uptime + configuration.retryBudgetMilliseconds
-        entry.deadline = deadline
-        entry.stage = .preparing
-        entries[ticket] = entry
+        held.update(ticket) { entry in
+            entry.attempts = attempt
+            entry.deadline = deadline
+            entry.stage = .preparing
+        }
         imageSlots.insert(ticket)
-        effects.append(.prepare(ticket, post, attempt: entry.attempts, deadline: deadline))
+        effects.append(.prepare(ticket, post, attempt: attempt, deadline: deadline))
     }
 
     private mutating func preparationEnded(
         _ ticket: Ticket, _ result: Result<PreparedImage<Image>, PreparationFailure>
     ) {
-        guard let entry = entries[ticket], case .preparing = entry.stage else {
+        guard let entry = held[ticket], case .preparing = entry.stage else {
             imageSlots.remove(ticket)
             return
         }
@@ -245,8 +233,11 @@ package struct ScorePath<Image: Sendable>: Sendable {
                 ticket, .imageUnavailable, "\(text) (gave up after \(entry.attempts) attempts)")
             return
         }
-        entries[ticket]?.stage = .waiting
-        entries[ticket]?.notBefore = now.uptime + delay
+        let notBefore = now.uptime + delay
+        held.update(ticket) { entry in
+            entry.stage = .waiting
+            entry.notBefore = notBefore
+        }
         waiting.insert(ticket, at: waiting.firstIndex { $0 > ticket } ?? waiting.endIndex)
         effects.append(
             .report(
@@ -258,7 +249,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// The bound on retries holds even where a worker does not answer.
     private mutating func endLatePreparations() {
         for ticket in imageSlots.sorted() {
-            guard let entry = entries[ticket], case .preparing = entry.stage,
+            guard let entry = held[ticket], case .preparing = entry.stage,
                 let deadline = entry.deadline, now.uptime > deadline
             else { continue }
             effects.append(.cancel(ticket))
@@ -273,7 +264,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func goOnWithoutImage(
         _ ticket: Ticket, _ reason: DeadLetterReason, _ text: String
     ) {
-        guard let record = entries[ticket]?.record else { return }
+        guard let record = held[ticket]?.record else { return }
         switch configuration.unusableImage {
         case .deadLetter:
             deadLetter(ticket, reason, text)
@@ -285,11 +276,11 @@ package struct ScorePath<Image: Sendable>: Sendable {
     }
 
     private func isImageReady(_ ticket: Ticket) -> Bool {
-        if case .prepared(_?) = entries[ticket]?.stage { true } else { false }
+        if case .prepared(_?) = held[ticket]?.stage { true } else { false }
     }
 
     private mutating func becomePrepared(_ ticket: Ticket, _ image: PreparedImage<Image>?) {
-        update(ticket) { $0.stage = .prepared(image) }
+        held.update(ticket) { $0.stage = .prepared(image) }
         prepared.insert(ticket)
     }
 
@@ -299,7 +290,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
         while scoring.count < configuration.maximumScoringPosts, let ticket = prepared.min() {
             prepared.remove(ticket)
             if isImageReady(ticket) { imageSlots.remove(ticket) }
-            guard let entry = entries[ticket], let post = entry.post,
+            guard let entry = held[ticket], let post = entry.post,
                 case .prepared(let image) = entry.stage
             else { continue }
             if isTooLate(post, behind: scoring.count) {
@@ -311,7 +302,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
             timings.decode = image?.decodeMilliseconds ?? 0
             timings.queue = max(
                 0, Float(now.uptime - entry.takenAt) - timings.fetch - timings.decode)
-            update(ticket) { $0.stage = .scoring(timings) }
+            held.update(ticket) { $0.stage = .scoring(timings) }
             scoring.insert(ticket)
             effects.append(.score(ticket, post, image: image?.image))
         }
@@ -322,7 +313,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     ) {
         scoring.remove(ticket)
         if case .success(let scoring) = result { pace.add(scoring) }
-        guard let entry = entries[ticket], let post = entry.post,
+        guard let entry = held[ticket], let post = entry.post,
             case .scoring(let timings) = entry.stage
         else { return }
         switch result {
@@ -365,7 +356,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     // MARK: - Finishing: one output for each record
 
     private mutating func expire(_ ticket: Ticket, _ post: PostEvent) {
-        guard let entry = entries[ticket], let scoreBy = post.scoreBy else { return }
+        guard let entry = held[ticket], let scoreBy = post.scoreBy else { return }
         guard answer(ticket, entry, post, .expired(scoreBy: scoreBy)) else { return }
         effects.append(
             .report(.expired(entry.record.partition, offset: entry.record.offset)))
@@ -397,7 +388,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func deadLetter(
         _ ticket: Ticket, _ reason: DeadLetterReason, _ text: String
     ) {
-        guard let record = entries[ticket]?.record else { return }
+        guard let record = held[ticket]?.record else { return }
         let letter = DeadLetter(record: record, reason: reason, error: text)
         finish(
             ticket,
@@ -409,41 +400,12 @@ package struct ScorePath<Image: Sendable>: Sendable {
     }
 
     private mutating func finish(_ ticket: Ticket, _ output: OutputRecord) {
-        guard let partition = entries[ticket]?.record.partition else { return }
+        guard held[ticket] != nil else { return }
         lastFinished = now.uptime
-        update(ticket) { entry in
-            entry.stage = .finished(output)
-            entry.post = nil
-            entry.record.key = nil
-            entry.record.value = nil
-            entry.record.headers = []
+        held.finish(ticket, output)
+        if held.publishableCount > 0, batchDue == nil {
+            batchDue = max(now.uptime, nextBatchAt)
         }
-        extendPublishable(partition)
-    }
-
-    /// Counts in what has become publishable: everything before it is finished too.
-    private mutating func extendPublishable(_ partition: Partition) {
-        guard var assigned = partitions[partition] else { return }
-        while assigned.finished < assigned.tickets.count,
-            let entry = entries[assigned.tickets[assigned.finished]],
-            case .finished(let output) = entry.stage
-        {
-            assigned.finished += 1
-            publishableRecords += 1
-            publishableBytes += output.byteCount
-            if batchDue == nil {
-                batchDue = max(now.uptime, nextBatchAt)
-            }
-        }
-        partitions[partition] = assigned
-    }
-
-    private mutating func update(_ ticket: Ticket, _ change: (inout Entry) -> Void) {
-        guard var entry = entries[ticket] else { return }
-        bytesHeld -= entry.byteCount
-        change(&entry)
-        bytesHeld += entry.byteCount
-        entries[ticket] = entry
     }
 
     // MARK: - Publishing
@@ -464,7 +426,10 @@ package struct ScorePath<Image: Sendable>: Sendable {
 
     private mutating func publish() {
         if isBatchDue, publisher.canPublish(at: now.uptime) {
-            publisher.publish(nextBatch(), at: now.uptime)
+            let batch = held.nextBatch(
+                maximumRecords: configuration.maximumBatchRecords,
+                maximumBytes: configuration.maximumBatchBytes)
+            publisher.publish(batch, at: now.uptime)
             lastBatchBegan = now.uptime
         }
         askForStep()
@@ -472,7 +437,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
 
     private mutating func askForStep() {
         guard !hasEnded,
-            let step = publisher.nextStep(at: now.uptime, assigned: partitions.keys.sorted())
+            let step = publisher.nextStep(at: now.uptime, assigned: held.partitions.keys.sorted())
         else { return }
         effects.append(.publish(step))
     }
@@ -484,12 +449,12 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// Waiting is for sharing a transaction: where nothing else is in hand there is little to wait
     /// for.
     private var isBatchDue: Bool {
-        guard publishableRecords > 0, let batchDue else { return false }
+        guard held.publishableCount > 0, let batchDue else { return false }
         return now.uptime >= batchDue
-            || publishableRecords == entries.count
+            || held.publishableCount == held.count
                 && now.uptime >= lastFinished + configuration.idleIntervalMilliseconds
-            || publishableRecords >= configuration.maximumBatchRecords
-            || publishableBytes >= configuration.maximumBatchBytes
+            || held.publishableCount >= configuration.maximumBatchRecords
+            || held.publishableBytes >= configuration.maximumBatchBytes
             || stopping?.mayPublish == true
             || isLeavingPublishable
     }
@@ -497,55 +462,15 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// A rebalance waits for outputs that can still be published.
     private var isLeavingPublishable: Bool {
         guard let revocation, revocation.mayPublish else { return false }
-        return revocation.partitions.contains { (partitions[$0]?.finished ?? 0) > 0 }
-    }
-
-    /// The finished records of each partition up to its first unfinished one, within the bounds.
-    private func nextBatch() -> Batch {
-        var batch = Batch()
-        var bytes = 0
-        for (partition, assigned) in partitions.sorted(by: { $0.key < $1.key }) {
-            for ticket in assigned.tickets.prefix(assigned.finished) {
-                guard batch.outputs.count < configuration.maximumBatchRecords,
-                    bytes < configuration.maximumBatchBytes
-                else { return batch }
-                guard let entry = entries[ticket], case .finished(let output) = entry.stage else {
-                    break
-                }
-                batch.outputs.append(output)
-                batch.offsets[partition] = entry.record.offset + 1
-                bytes += output.byteCount
-            }
-        }
-        return batch
+        return revocation.partitions.contains { (held.partitions[$0]?.finished ?? 0) > 0 }
     }
 
     private mutating func stepEnded(_ result: StepResult) {
         if case .tooLarge = result, let batch = publisher.batch {
-            reduceDeadLetters(in: batch)
+            let count = held.reduceDeadLetters(in: batch, topic: configuration.deadLetterTopic)
+            if count > 0 { effects.append(.report(.deadLettersReduced(records: count))) }
         }
         react(to: publisher.answered(result, at: now.uptime))
-    }
-
-    /// Which record a broker found too large is not known, and a dead letter is the only one whose
-    /// size others decide: all of the batch are reduced, before it is published again.
-    private mutating func reduceDeadLetters(in batch: Batch) {
-        var count = 0
-        for (partition, offset) in batch.offsets {
-            guard let assigned = partitions[partition] else { continue }
-            for ticket in assigned.tickets.prefix(assigned.finished) {
-                guard let entry = entries[ticket], entry.record.offset < offset,
-                    case .finished(let output) = entry.stage,
-                    output.topic == configuration.deadLetterTopic
-                else { continue }
-                let reduced = DeadLetter.reduced(output)
-                guard reduced != output else { continue }
-                update(ticket) { $0.stage = .finished(reduced) }
-                publishableBytes += reduced.byteCount - output.byteCount
-                count += 1
-            }
-        }
-        if count > 0 { effects.append(.report(.deadLettersReduced(records: count))) }
     }
 
     private mutating func react(to outcome: Publisher.Outcome?) {
@@ -574,23 +499,16 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// These are published and committed.
     private mutating func forget(below offsets: [Partition: Int64]) {
         for (partition, offset) in offsets.sorted(by: { $0.key < $1.key }) {
-            guard let assigned = partitions[partition] else { continue }
-            let count = assigned.tickets.prefix { ticket in
-                entries[ticket].map { $0.record.offset < offset } ?? true
-            }.count
-            drop(partition, 0..<count)
-            partitions[partition]?.nextOffset = max(assigned.nextOffset, offset)
+            guard let assigned = held.partitions[partition] else { continue }
+            drop(partition, 0..<held.count(of: partition, below: offset))
+            held.partitions[partition]?.nextOffset = max(assigned.nextOffset, offset)
         }
-        if publishableRecords > 0 { batchDue = max(now.uptime, nextBatchAt) }
+        if held.publishableCount > 0 { batchDue = max(now.uptime, nextBatchAt) }
     }
 
     /// Removes records from memory, published or given up; work under way on them is cancelled.
     private mutating func drop(_ partition: Partition, _ range: Range<Int>) {
-        guard var assigned = partitions[partition] else { return }
-        for index in range {
-            let ticket = assigned.tickets[index]
-            guard let entry = entries.removeValue(forKey: ticket) else { continue }
-            bytesHeld -= entry.byteCount
+        for (ticket, entry) in held.remove(partition, range) {
             switch entry.stage {
             case .waiting:
                 waiting.removeAll { $0 == ticket }
@@ -599,24 +517,18 @@ package struct ScorePath<Image: Sendable>: Sendable {
                 if image != nil { imageSlots.remove(ticket) }
             case .preparing, .scoring:
                 effects.append(.cancel(ticket))
-            case .finished(let output):
-                if index < assigned.finished {
-                    publishableRecords -= 1
-                    publishableBytes -= output.byteCount
-                }
+            case .finished:
+                break
             }
         }
-        assigned.finished -= range.clamped(to: 0..<assigned.finished).count
-        assigned.tickets.removeSubrange(range)
-        partitions[partition] = assigned
-        if publishableRecords == 0 { batchDue = nil }
+        if held.publishableCount == 0 { batchDue = nil }
     }
 
     // MARK: - Rebalancing
 
     private mutating func assign(_ added: [Partition]) {
-        for partition in added where partitions[partition] == nil {
-            partitions[partition] = AssignedPartition()
+        for partition in added where held.partitions[partition] == nil {
+            held.partitions[partition] = .init()
         }
         if isPaused || stopping != nil, !added.isEmpty {
             effects.append(.pause(added))
@@ -627,7 +539,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     /// the next owner.
     private mutating func beginRevocation(of leaving: [Partition]) {
         for partition in leaving {
-            partitions[partition]?.isLeaving = true
+            held.partitions[partition]?.isLeaving = true
             giveUpUnfinished(partition)
         }
         revocation = Revocation(
@@ -652,17 +564,19 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func confirm(_ leaving: [Partition]) {
         for partition in leaving {
             giveUp(partition, from: 0)
-            partitions[partition] = nil
+            held.partitions[partition] = nil
         }
         effects.append(.confirmRevoked(leaving))
     }
 
     private mutating func giveUpUnfinished(_ partition: Partition) {
-        giveUp(partition, from: partitions[partition]?.finished ?? 0)
+        giveUp(partition, from: held.partitions[partition]?.finished ?? 0)
     }
 
     private mutating func giveUp(_ partition: Partition, from start: Int) {
-        guard let assigned = partitions[partition], start < assigned.tickets.count else { return }
+        guard let assigned = held.partitions[partition], start < assigned.tickets.count else {
+            return
+        }
         effects.append(.report(.givenUp(records: assigned.tickets.count - start)))
         drop(partition, start..<assigned.tickets.count)
     }
@@ -674,7 +588,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
         let budget = configuration.stopBudgetMilliseconds
         stopping = Stopping(
             publishUntil: now.uptime + budget * 3 / 4, deadline: now.uptime + budget)
-        let assigned = partitions.keys.sorted()
+        let assigned = held.partitions.keys.sorted()
         if !assigned.isEmpty {
             effects.append(.pause(assigned))
         }
@@ -688,7 +602,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
         if now.uptime >= stopping.deadline {
             end(.unfinished)
         } else if !publisher.isBusy {
-            if entries.isEmpty {
+            if held.isEmpty {
                 end(.clean)
             } else if now.uptime >= stopping.publishUntil {
                 end(.unfinished)
@@ -699,10 +613,10 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func end(_ reason: StopReason) {
         guard !hasEnded else { return }
         hasEnded = true
-        for partition in partitions.keys.sorted() {
+        for partition in held.partitions.keys.sorted() {
             giveUp(partition, from: 0)
         }
-        partitions = [:]
+        held.partitions = [:]
         if let revocation {
             effects.append(.confirmRevoked(revocation.partitions))
             self.revocation = nil
@@ -715,74 +629,21 @@ package struct ScorePath<Image: Sendable>: Sendable {
     private mutating func limitFlow() {
         guard !hasEnded, stopping == nil else { return }
         let isFull =
-            entries.count >= configuration.highWaterRecords
-            || bytesHeld >= configuration.highWaterBytes
+            held.count >= configuration.highWaterRecords
+            || held.byteCount >= configuration.highWaterBytes
         let isLow =
-            entries.count <= configuration.lowWaterRecords
-            && bytesHeld <= configuration.lowWaterBytes
+            held.count <= configuration.lowWaterRecords
+            && held.byteCount <= configuration.lowWaterBytes
         guard isPaused ? isLow : isFull else { return }
         isPaused.toggle()
-        let staying = partitions.filter { !$0.value.isLeaving }.keys.sorted()
+        let staying = held.partitions.filter { !$0.value.isLeaving }.keys.sorted()
         if !staying.isEmpty {
             effects.append(isPaused ? .pause(staying) : .resume(staying))
         }
     }
 }
 
-// MARK: - What is remembered
-
 extension ScorePath {
-    private struct AssignedPartition {
-        /// Records below are taken already, or published.
-        var nextOffset: Int64 = 0
-        /// Taken and not yet published, in the order of their offsets.
-        var tickets: [Ticket] = []
-        /// So many of the first tickets are finished: publishable.
-        var finished = 0
-        var isLeaving = false
-        /// The last record came from below `nextOffset`.
-        var isBehind = false
-    }
-
-    private struct Entry {
-        /// Key, value and headers are let go when the record is finished.
-        var record: Record
-        /// nil when finished.
-        var post: PostEvent?
-        var isRepeat: Bool
-        /// Uptimes.
-        var takenAt: Milliseconds
-        var notBefore: Milliseconds = 0
-        var deadline: Milliseconds?
-        var attempts = 0
-        var stage = Stage.waiting
-
-        enum Stage {
-            case waiting
-            case preparing
-            case prepared(PreparedImage<Image>?)
-            case scoring(ScoreEvent.Timings)
-            case finished(OutputRecord)
-        }
-
-        init(record: Record, post: PostEvent?, isRepeat: Bool, takenAt: Milliseconds) {
-            self.record = record
-            self.post = post
-            self.isRepeat = isRepeat
-            self.takenAt = takenAt
-        }
-
-        var byteCount: Int {
-            var count = record.byteCount + (post?.byteCount ?? 0)
-            switch stage {
-            case .prepared(let image): count += image?.byteCount ?? 0
-            case .finished(let output): count += output.byteCount
-            case .waiting, .preparing, .scoring: break
-            }
-            return count
-        }
-    }
-
     /// A rebalance callback that waits for `confirmRevoked`.
     private struct Revocation {
         var partitions: [Partition]
@@ -795,43 +656,5 @@ extension ScorePath {
         var publishUntil: Milliseconds
         var deadline: Milliseconds
         var mayPublish = true
-    }
-}
-
-/// The ids of the last posts, each with the record that it was first seen in, so that a record
-/// that is taken anew after a rebalance is not a repeat of itself.
-private struct RecentPosts: Sendable {
-    private struct Place: Equatable {
-        var partition: Partition
-        var offset: Int64
-    }
-
-    private let capacity: Int
-    private var places: [CodePoints: Place] = [:]
-    /// A ring: the oldest id is at `oldest` once it is full.
-    private var ids: [CodePoints] = []
-    private var oldest = 0
-
-    init(capacity: Int) {
-        self.capacity = capacity
-    }
-
-    /// Whether the id was seen before in another record; remembers it.
-    mutating func isRepeat(_ pid: String, in record: Record) -> Bool {
-        let pid = CodePoints(pid)
-        let place = Place(partition: record.partition, offset: record.offset)
-        if let first = places[pid] {
-            return first != place
-        }
-        guard capacity > 0 else { return false }
-        if ids.count < capacity {
-            ids.append(pid)
-        } else {
-            places[ids[oldest]] = nil
-            ids[oldest] = pid
-            oldest = (oldest + 1) % capacity
-        }
-        places[pid] = place
-        return false
     }
 }

@@ -38,7 +38,7 @@ struct BenchLatency: AsyncParsableCommand {
     var seed: UInt64 = 1
 
     private struct Result: Encodable {
-        let name = "latency"
+        let benchmark = "latency"
         let median_ms: Double
         let p90_ms: Double
         let p99_ms: Double

@@ -28,7 +28,7 @@ struct BenchPipeline: AsyncParsableCommand {
     var posts = 200
 
     private struct Result: Encodable {
-        let name = "pipeline"
+        let benchmark = "pipeline"
         let median_ms: Double
         let p99_ms: Double
         let posts_per_second: Double

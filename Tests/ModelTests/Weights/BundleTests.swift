@@ -203,27 +203,51 @@ struct BundleTests {
         }
     }
 
-    /// Two bundles around one backbone file.
+    /// A bundle `name` with a head of its own around the backbone of bundle "m".
+    private func bundleAroundBackbone(
+        of folder: TemporaryFolder, name: String, side: Int
+    ) throws -> ModelBundle {
+        let first = try ModelBundle(folder: "\(folder.path)/m")
+        var bundle = SeededBundle(seed: 9)
+        bundle.side = side
+        bundle.blocks = first.configuration.backbone.blocks
+        bundle.dimension = 4
+        bundle.dense = [4, 4]
+        bundle.backbone = .init(
+            path: "\(folder.path)/m/backbone.safetensors", link: true,
+            normalization: .torchvision, trained: false, origin: "seed 1")
+        _ = try bundle.write(to: "\(folder.path)/\(name)", workers: Workers(count: 1)) { _ in }
+        return try ModelBundle(folder: "\(folder.path)/\(name)")
+    }
+
+    /// Two bundles around one backbone file have its packed weights once in memory.
     @Test func bundlesShareABackbone() throws {
         let folder = try tinyBundle()
         let first = try ModelBundle(folder: "\(folder.path)/m")
-        var second = SeededBundle(seed: 9)
-        second.side = 32
-        second.blocks = first.configuration.backbone.blocks
-        second.dimension = 4
-        second.dense = [4, 4]
-        second.backbone = .init(
-            path: "\(folder.path)/m/backbone.safetensors", link: true,
-            normalization: .torchvision, trained: false, origin: "seed 1")
-        _ = try second.write(to: "\(folder.path)/n", workers: Workers(count: 1)) { _ in }
-        let loaded = try ModelBundle(folder: "\(folder.path)/n")
-        #expect(
-            loaded.configuration.backbone.sha256 == first.configuration.backbone.sha256)
-        let pixels = SampleScene(seed: 3).render(width: 32, height: 32)
+        let second = try bundleAroundBackbone(of: folder, name: "n", side: 32)
+        #expect(second.configuration.backbone.sha256 == first.configuration.backbone.sha256)
         let workers = Workers(count: 1)
-        #expect(
-            try loaded.makeBackbone(workers: workers).features(pixels)
-                == first.makeBackbone(workers: workers).features(pixels))
+        let (one, other) = (
+            try first.makeBackbone(workers: workers), try second.makeBackbone(workers: workers)
+        )
+        #expect(one.weights === other.weights)
+        let pixels = SampleScene(seed: 3).render(width: 32, height: 32)
+        #expect(one.features(pixels) == other.features(pixels))
+    }
+
+    /// Weights are packed for one picture size, and other weights are others.
+    @Test func anotherSideOrBackboneIsPackedByItself() throws {
+        let folder = try tinyBundle()
+        let workers = Workers(count: 1)
+        let backbone = try ModelBundle(folder: "\(folder.path)/m").makeBackbone(workers: workers)
+        let larger = try bundleAroundBackbone(of: folder, name: "n", side: 64)
+            .makeBackbone(workers: workers)
+        let otherFolder = try tinyBundle(seed: 2)
+        let other = try ModelBundle(folder: "\(otherFolder.path)/m").makeBackbone(workers: workers)
+        #expect(larger.weights !== backbone.weights)
+        #expect(larger.weights.side == 64)
+        #expect(other.weights !== backbone.weights)
+        #expect(other.weights !== larger.weights)
     }
 
     /// Plain He weights make all pictures look alike; the calibrated ones must not.
