@@ -33,6 +33,7 @@ let package = Package(
             ],
             exclude: ["MODEL.md"]),
         .target(name: "Pipeline", dependencies: ["Model"]),
+        .target(name: "Gallery", dependencies: ["Model"], exclude: ["GALLERY.md"]),
         .target(name: "Kafka", dependencies: ["CRdkafka"]),
         .target(
             name: "Daemon",
@@ -51,7 +52,7 @@ let package = Package(
         .executableTarget(
             name: "uhan",
             dependencies: [
-                "Daemon", "Model", "Pipeline",
+                "Daemon", "Gallery", "Model", "Pipeline",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -68,6 +69,7 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
+        .testTarget(name: "GalleryTests", dependencies: ["Gallery", "Model"]),
         .testTarget(name: "KafkaTests", dependencies: ["Kafka"]),
         .testTarget(name: "CommandTests", dependencies: ["uhan", "Kafka", "Model"]),
     ],

@@ -24,6 +24,8 @@ struct Uhan: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            QuickstartCommand.self, Serve.self, Score.self, ModelCommand.self, Bench.self,
+            QuickstartCommand.self, Serve.self, Score.self, ModelCommand.self,
+            GalleryCommand.self,
+            Bench.self,
         ])
 }

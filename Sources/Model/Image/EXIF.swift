@@ -75,7 +75,7 @@ enum EXIF {
 
     /// The next marker's code at or after `position`, which moves behind it. Like libjpeg, skips
     /// bytes that are no marker.
-    private static func nextMarker(in bytes: [UInt8], at position: inout Int) -> UInt8? {
+    static func nextMarker(in bytes: [UInt8], at position: inout Int) -> UInt8? {
         while position + 1 < bytes.count {
             let code = bytes[position + 1]
             if bytes[position] == 0xFF, code != 0xFF, code != 0 {

@@ -1,8 +1,8 @@
 /// The time of day and the weather of a ``SampleScene``.
-enum SceneLight: CaseIterable, Sendable {
+package enum SceneLight: CaseIterable, Sendable {
     case dawn, noon, overcast, sunset, night
 
-    var word: String {
+    package var word: String {
         switch self {
         case .dawn: "morning"
         case .noon: "summer"
@@ -45,10 +45,10 @@ enum SceneLight: CaseIterable, Sendable {
 }
 
 /// Where a ``SampleScene`` is.
-enum ScenePlace: CaseIterable, Sendable {
+package enum ScenePlace: CaseIterable, Sendable {
     case sea, beach, lake, forest, mountains, meadow, desert, city, snow
 
-    var word: String {
+    package var word: String {
         switch self {
         case .sea: "sea"
         case .beach: "beach"

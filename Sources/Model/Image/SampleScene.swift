@@ -44,6 +44,19 @@ package struct SampleScene: Sendable {
         return Pixels(width: width, height: height, rgb: canvas.rgb)
     }
 
+    /// Sky and ground alone, without anything that stands, swims or flies there.
+    package static func landscape(
+        _ place: ScenePlace, under light: SceneLight, seed: UInt64, width: Int, height: Int
+    ) -> Pixels {
+        precondition(width > 0 && height > 0, "\(width) x \(height) pixels")
+        var canvas = SampleCanvas(width: width, height: height)
+        let landscape = SceneLandscape(
+            place: place, light: light, noise: SceneNoise(seed: seed),
+            width: canvas.widthInUnits, height: canvas.heightInUnits)
+        canvas.paint(landscape.color)
+        return Pixels(width: width, height: height, rgb: canvas.rgb)
+    }
+
     /// One to three objects, those farther away first.
     private static func place(
         in place: ScenePlace, under light: SceneLight, using random: inout SceneRandom
@@ -145,28 +158,28 @@ enum SceneWords {
 
 /// Choices from a seed. The standard library's `random(in:using:)` and `shuffle(using:)` would not
 /// do: their documentation reserves the right to choose otherwise in another version of Swift.
-struct SceneRandom {
+package struct SceneRandom: Sendable {
     private var generator: SplitMix64
 
-    init(seed: UInt64) {
+    package init(seed: UInt64) {
         generator = SplitMix64(seed: seed)
     }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         generator.next()
     }
 
     /// Evenly, but for a bias of the order of the range's size in 2^64.
-    mutating func number(in range: ClosedRange<Int>) -> Int {
+    package mutating func number(in range: ClosedRange<Int>) -> Int {
         range.lowerBound + Int(generator.next() % UInt64(range.count))
     }
 
-    mutating func pick<Element>(_ choices: [Element]) -> Element {
+    package mutating func pick<Element>(_ choices: [Element]) -> Element {
         choices[number(in: 0...(choices.count - 1))]
     }
 
     /// Fisher and Yates.
-    mutating func shuffled<Element>(_ elements: [Element]) -> [Element] {
+    package mutating func shuffled<Element>(_ elements: [Element]) -> [Element] {
         var elements = elements
         for index in elements.indices.reversed() {
             elements.swapAt(index, number(in: 0...index))
