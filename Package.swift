@@ -23,6 +23,8 @@ let package = Package(
             name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
         .systemLibrary(
             name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"])]),
+        .systemLibrary(name: "CLiblinear", providers: [.apt(["liblinear-dev"])]),
         .target(name: "CJPEG", linkerSettings: [.linkedLibrary("jpeg")]),
         .target(name: "CKernels"),
         .target(
@@ -34,6 +36,9 @@ let package = Package(
             exclude: ["MODEL.md"]),
         .target(name: "Pipeline", dependencies: ["Model"]),
         .target(name: "Gallery", dependencies: ["Model"], exclude: ["GALLERY.md"]),
+        .target(name: "Drawing", dependencies: ["CCairo", "Model", "Pipeline"]),
+        .target(
+            name: "Training", dependencies: ["CKernels", "CLiblinear", "Model", "Pipeline"]),
         .target(name: "Kafka", dependencies: ["CRdkafka"]),
         .target(
             name: "Daemon",
@@ -52,7 +57,7 @@ let package = Package(
         .executableTarget(
             name: "uhan",
             dependencies: [
-                "Daemon", "Gallery", "Model", "Pipeline",
+                "Daemon", "Drawing", "Gallery", "Model", "Pipeline", "Training",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -70,6 +75,9 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         .testTarget(name: "GalleryTests", dependencies: ["Gallery", "Model"]),
+        .testTarget(name: "DrawingTests", dependencies: ["Drawing", "Model", "Pipeline"]),
+        .testTarget(
+            name: "TrainingTests", dependencies: ["Training", "Gallery", "Model", "Pipeline"]),
         .testTarget(name: "KafkaTests", dependencies: ["Kafka"]),
         .testTarget(name: "CommandTests", dependencies: ["uhan", "Kafka", "Model"]),
     ],

@@ -161,10 +161,9 @@ package struct GalleryFolder {
 
     private static func makeFolder(_ path: String) throws {
         do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true)
+            try Model.makeFolder(path)
         } catch {
-            throw GalleryError("cannot make the folder \(path): \(error)")
+            throw GalleryError("\(error)")
         }
     }
 

@@ -3,16 +3,16 @@ import Glibc
 /// Memory for floats, freed with its owner. Aligned to 64 bytes, a cache line and the widest
 /// vector; large pieces lie in large pages where the kernel has some, since walking through
 /// hundreds of megabytes in pages of 4 KB costs more than the data.
-final class FloatMemory: @unchecked Sendable {
+package final class FloatMemory: @unchecked Sendable {
     // Sendable: who shares it agrees on who writes; weights are written once, before sharing.
-    let start: UnsafeMutablePointer<Float>
-    let count: Int
+    package let start: UnsafeMutablePointer<Float>
+    package let count: Int
 
     var buffer: UnsafeMutableBufferPointer<Float> { .init(start: start, count: count) }
 
     private static let largePage = 2 << 20
 
-    init(count: Int) {
+    package init(count: Int) {
         self.count = count
         let bytes = max(1, count) * 4
         let isLarge = bytes >= Self.largePage
@@ -22,7 +22,7 @@ final class FloatMemory: @unchecked Sendable {
         start = memory.bindMemory(to: Float.self, capacity: max(1, count))
     }
 
-    convenience init(zeros count: Int) {
+    package convenience init(zeros count: Int) {
         self.init(count: count)
         start.update(repeating: 0, count: count)
     }

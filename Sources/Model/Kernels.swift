@@ -5,13 +5,13 @@ import Glibc
 /// that the machine can run is chosen when a model is loaded.
 package struct Kernels: @unchecked Sendable {
     // Sendable: points to a constant table of functions without state.
-    let table: UnsafePointer<ck_kernels>
+    package let table: UnsafePointer<ck_kernels>
 
     /// avx512, avx2, neon or portable.
     package var name: String { String(cString: table.pointee.name) }
 
     /// Columns of a packed panel of weights.
-    var panel: Int { table.pointee.panel }
+    package var panel: Int { table.pointee.panel }
 
     /// Those that this machine can run, best first; never empty.
     package static let available: [Kernels] = {

@@ -38,7 +38,6 @@ private func writeAll(_ bytes: [UInt8], to descriptor: Int32) {
     }
 }
 
-/// All or nothing: a file that could not be finished does not take the name.
 /// One changing line on a terminal; nothing where stderr is not one.
 struct Progress {
     private let isTerminal = isatty(STDERR_FILENO) == 1

@@ -6,7 +6,7 @@ struct GalleryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gallery",
         abstract: "Make a gallery of posts whose law of popularity is known.",
-        subcommands: [GalleryMake.self],
+        subcommands: [GalleryMake.self, GalleryProbe.self],
         defaultSubcommand: GalleryMake.self)
 }
 

@@ -55,10 +55,6 @@ struct Score: ParsableCommand {
                 try pair.encode(weight)
             }
         }
-        struct Failure: Encodable {
-            let reason: String
-            let text: String
-        }
 
         let line: Int
         var pid: String?
@@ -70,7 +66,7 @@ struct Score: ParsableCommand {
         var image_attention: [[Float]]?
         var modality: Modality?
         var model: String?
-        var error: Failure?
+        var error: ReadPost.Failure?
     }
 
     func validate() throws {
@@ -92,8 +88,8 @@ struct Score: ParsableCommand {
         var features = SafetensorsWriter()
         var pids: Set<CodePoints> = []
         let images = scorer.imageReader()
-        let ahead = ReadAhead(maximum: Self.maximumAhead) {
-            try lines.next().map { Self.read($0, images, in: folder) }
+        let ahead = ReadAhead(maximum: ReadPost.maximumAhead) {
+            try lines.next().map { ReadPost($0, images, in: folder) }
         }
         while let post = try ahead.next() {
             let (result, seen) = score(post, with: scorer)
@@ -118,66 +114,13 @@ struct Score: ParsableCommand {
         if scored == 0, failed > 0 { throw ExitCode.failure }
     }
 
-    /// While one post is scored, those after it are read and their images decoded.
-    private static let maximumAhead = 3
-
-    /// A post that is read, with its image decoded; or why that cannot be.
-    private struct ReadPost: Sendable {
-        let line: Int
-        var pid: String?
-        var uid: String?
-        var content: Result<Content, Failure>
-
-        struct Content: Sendable {
-            let post: PostEvent
-            let image: PostImage?
-        }
-        struct Failure: Error {
-            let reason: DeadLetterReason
-            let text: String
-        }
-    }
-
-    private static func read(
-        _ line: LineReader.Line, _ images: PostImageReader, in folder: String
-    ) -> ReadPost {
-        var read = ReadPost(
-            line: line.number, content: .failure(.init(reason: .malformedEvent, text: "")))
-        func fail(_ reason: DeadLetterReason, _ error: any Error) {
-            read.content = .failure(.init(reason: reason, text: "\(error)"))
-        }
-        do {
-            let post = try PostEvent(parsing: line.bytes, from: .file)
-            read.pid = post.pid
-            read.uid = post.uid
-            let image = try post.image.map { image in
-                let bytes = try contents(of: image, in: folder)
-                let found = sha256Hex(bytes)
-                if let expected = post.imageSHA256.map({ hexadecimal($0) }), found != expected {
-                    throw EventError(
-                        .imageChecksumMismatch, field: "image_sha256", found: expected,
-                        expected: "\(found), which the image's bytes have")
-                }
-                return try images.image(of: bytes, sha256: found)
-            }
-            read.content = .success(.init(post: post, image: image))
-        } catch let error as EventError {
-            fail(error.reason, error)
-        } catch let error as ImageError {
-            fail(.imageUndecodable, error)
-        } catch {
-            fail(.imageUnavailable, error)
-        }
-        return read
-    }
-
     private func score(
         _ read: ReadPost, with scorer: PostScorer
     ) -> (Line, features: [Float]?) {
         var result = Line(line: read.line, pid: read.pid, uid: read.uid)
         switch read.content {
         case .failure(let failure):
-            result.error = .init(reason: failure.reason.rawValue, text: failure.text)
+            result.error = failure
             return (result, nil)
         case .success(let content):
             let scored = scorer.score(content.post, image: content.image)
@@ -185,8 +128,7 @@ struct Score: ParsableCommand {
             let viewsPerDay = Prediction.viewsPerDay(score: prediction.score)
             guard prediction.score.isFinite, viewsPerDay.isFinite else {
                 result.error = .init(
-                    reason: DeadLetterReason.scoringFailed.rawValue,
-                    text: "the score is \(prediction.score): check the model's weights")
+                    .scoringFailed, "the score is \(prediction.score): check the model's weights")
                 return (result, nil)
             }
             let grid = scorer.bundle.configuration.grid
@@ -204,26 +146,6 @@ struct Score: ParsableCommand {
             result.model = scorer.bundle.version
             return (result, scored.features)
         }
-    }
-
-    private static func contents(
-        of image: PostEvent.ImageReference, in folder: String
-    ) throws -> [UInt8] {
-        switch image {
-        case .inline(let bytes): return bytes
-        case .relativePath(let path):
-            return try MappedFile(path: "\(folder)/\(path)")
-                .contents(maximumBytes: ImageLimits().maximumBytes + 1)
-        case .url(let url):
-            throw EventError(
-                .imageRefused, field: "image_url", found: "'\(url)', which is not fetched here",
-                expected: "\"image\", a path below --images")
-        }
-    }
-
-    private func parentFolder(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return String(path[..<slash])
     }
 }
 

@@ -25,7 +25,8 @@ struct Uhan: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             QuickstartCommand.self, Serve.self, Score.self, ModelCommand.self,
-            GalleryCommand.self,
+            GalleryCommand.self, PrepareCommand.self, FeaturesCommand.self, TrainCommand.self,
+            ExplainCommand.self,
             Bench.self,
         ])
 }

@@ -82,3 +82,15 @@ static void NAME(pack)(const float *from, size_t stride, size_t rows, size_t col
             }
         }
 }
+
+// A square of the matrix at a time, so that lines read across are used whole while they are near.
+static void NAME(pack_transposed)(const float *from, size_t stride, size_t rows, size_t columns,
+                                  float *to) {
+    for (size_t c = 0; c < columns; c += PANEL, to += rows * PANEL)
+        for (size_t first = 0; first < rows; first += WIDTH) {
+            const size_t end = rows - first < WIDTH ? rows : first + WIDTH;
+            for (size_t j = 0; j < PANEL; j++)
+                for (size_t row = first; row < end; row++)
+                    to[row * PANEL + j] = c + j < columns ? from[(c + j) * stride + row] : 0;
+        }
+}

@@ -6,6 +6,7 @@
 #include "lstm.h"
 #include "multiply.h"
 #include "peak.h"
+#include "training.h"
 #include "winograd.h"
 
 const ck_kernels NAME(ck_kernels) = {
@@ -24,4 +25,14 @@ const ck_kernels NAME(ck_kernels) = {
     .column_means = NAME(column_means),
     .dots = NAME(dots),
     .lstm = NAME(lstm),
+    .multiply_add = NAME(multiply_add),
+    .multiply_transposed_add = NAME(multiply_transposed_add),
+    .pack_transposed = NAME(pack_transposed),
+    .tanh_back = NAME(tanh_back),
+    .relu_back = NAME(relu_back),
+    .add_column_sums = NAME(add_column_sums),
+    .lstm_gates = NAME(lstm_gates),
+    .lstm_gates_back = NAME(lstm_gates_back),
+    .attend_back = NAME(attend_back),
+    .adam = NAME(adam),
 };

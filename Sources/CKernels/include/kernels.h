@@ -28,6 +28,12 @@ enum { CK_TILE = 6, CK_POINTS = 64 };
 /// Tiles along a side.
 static inline size_t ck_tiles(ptrdiff_t side) { return (size_t)((side + CK_TILE - 1) / CK_TILE); }
 
+/// One step of Adam. The corrections for the first steps' bias are in rate and root_scale:
+/// rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t).
+typedef struct {
+    float gradient_scale, rate, root_scale, beta1, beta2, epsilon;
+} ck_adam;
+
 /// The functions of one instruction set. The portable one is the baseline of the machine that
 /// the compiler was told of.
 typedef struct {
@@ -104,6 +110,61 @@ typedef struct {
                           const float *_Nonnull previous, size_t k,
                           const float *_Nonnull recurrent, float *_Nonnull cell,
                           float *_Nonnull hidden, int hard);
+
+    // For training. A derivative of the loss by x is called x_back.
+
+    /// As multiply, but c += a times panel.
+    void (*_Nonnull multiply_add)(const float *_Nonnull a, size_t a_stride, size_t rows,
+                                  const float *_Nonnull panel, size_t k, float *_Nonnull c,
+                                  size_t c_stride);
+
+    /// c (rows, panel) += the transpose of a (k, rows; rows a_stride apart) times a packed panel.
+    void (*_Nonnull multiply_transposed_add)(const float *_Nonnull a, size_t a_stride, size_t rows,
+                                             const float *_Nonnull panel, size_t k,
+                                             float *_Nonnull c, size_t c_stride);
+
+    /// As pack, of the transpose of `from` (columns, rows; rows `stride` apart).
+    void (*_Nonnull pack_transposed)(const float *_Nonnull from, size_t stride, size_t rows,
+                                     size_t columns, float *_Nonnull to);
+
+    /// x *= 1 - y^2: from the derivative by y = tanh(...) to that by what is inside.
+    void (*_Nonnull tanh_back)(float *_Nonnull x, const float *_Nonnull y, size_t count);
+
+    /// x = y > 0 ? x : 0: likewise for y = max(0, ...).
+    void (*_Nonnull relu_back)(float *_Nonnull x, const float *_Nonnull y, size_t count);
+
+    /// sum[c] += x[row][c] of all rows, `stride` floats apart.
+    void (*_Nonnull add_column_sums)(const float *_Nonnull x, size_t stride, size_t rows,
+                                     size_t columns, float *_Nonnull sum);
+
+    /// What follows the products of an LSTM step: gates (4, width), in the order input, forget,
+    /// candidate, output, become their values; bias likewise; `before` is the cell of the step
+    /// before, null at the first. Writes cell and hidden (width).
+    void (*_Nonnull lstm_gates)(float *_Nonnull gates, const float *_Nonnull bias,
+                                const float *_Nullable before, float *_Nonnull cell,
+                                float *_Nonnull hidden, size_t width, int hard);
+
+    /// Its derivative: gates, the values, become the derivatives by what is inside of them;
+    /// cell_back, the derivative by cell from later steps, becomes that by `before`.
+    void (*_Nonnull lstm_gates_back)(float *_Nonnull gates, const float *_Nullable before,
+                                     const float *_Nonnull cell,
+                                     const float *_Nonnull hidden_back, float *_Nonnull cell_back,
+                                     size_t width, int hard);
+
+    /// Attention backward, for one post: summary = sum of weights[r] states[r], weights =
+    /// softmax(energies), energies[r] = factor . gated[r]; states and gated (rows, width). From
+    /// summary_back to states_back, factor_back (both replaced), and gated_back: the derivative by
+    /// what is inside gated = tanh(...). energies_back is room for `rows` values.
+    void (*_Nonnull attend_back)(const float *_Nonnull states, const float *_Nonnull gated,
+                                 size_t rows, size_t width, const float *_Nonnull weights,
+                                 const float *_Nonnull factor,
+                                 const float *_Nonnull summary_back,
+                                 float *_Nonnull energies_back, float *_Nonnull states_back,
+                                 float *_Nonnull gated_back, float *_Nonnull factor_back);
+
+    /// A step of Adam on `count` parameters and their moments.
+    void (*_Nonnull adam)(float *_Nonnull x, const float *_Nonnull gradient, float *_Nonnull mean,
+                          float *_Nonnull square, size_t count, const ck_adam *_Nonnull step);
 } ck_kernels;
 
 /// Those that this machine can run, best first: null beyond the last.

@@ -404,7 +404,7 @@ private let floatsInALine = Int(CK_ALIGNMENT) / 4
 
 private func aligned(_ count: Int) -> Int { dividedUp(count, floatsInALine) * floatsInALine }
 
-func dividedUp(_ count: Int, _ by: Int) -> Int { (count + by - 1) / by }
+package func dividedUp(_ count: Int, _ by: Int) -> Int { (count + by - 1) / by }
 
 /// The index-th of `parts` nearly equal ranges of 0..<count.
 private func part(_ index: Int, of parts: Int, in count: Int) -> Range<Int> {

@@ -55,6 +55,9 @@ package final class Head {
     ///     known.
     package func encode(features: [Float]?, wordIDs: [Int32]) -> PostEncoding {
         precondition(wordIDs.count <= shape.maximumWords)
+        // What this network does not read is as if it were not there.
+        let wordIDs = shape.parts.reads_text ? wordIDs : []
+        let features = shape.parts.reads_image ? features : nil
         let text = wordIDs.isEmpty ? nil : textMemory.modality(rows: wordIDs.count, shape, width)
         let image = features.map { features in
             precondition(features.count == shape.regions * shape.channels)

@@ -13,10 +13,13 @@ package struct HeadShape: Sendable, Equatable {
     /// Most words of a post.
     package var maximumWords: Int
     package var gate: BundleConfiguration.Gate
+    /// What of the network is there.
+    package var parts: BundleConfiguration.Parts
 
     package init(
         dimension: Int, channels: Int, regions: Int, dense: [Int], vocabulary: Int,
-        maximumWords: Int, gate: BundleConfiguration.Gate
+        maximumWords: Int, gate: BundleConfiguration.Gate,
+        parts: BundleConfiguration.Parts = .all
     ) {
         self.dimension = dimension
         self.channels = channels
@@ -25,6 +28,7 @@ package struct HeadShape: Sendable, Equatable {
         self.vocabulary = vocabulary
         self.maximumWords = maximumWords
         self.gate = gate
+        self.parts = parts
     }
 }
 
@@ -32,6 +36,7 @@ extension BundleConfiguration {
     package var headShape: HeadShape {
         HeadShape(
             dimension: dimension, channels: channels, regions: regions, dense: dense,
-            vocabulary: vocabulary.count, maximumWords: maximum_words, gate: lstm_gate)
+            vocabulary: vocabulary.count, maximumWords: maximum_words, gate: lstm_gate,
+            parts: head.parts ?? .all)
     }
 }

@@ -103,5 +103,5 @@ struct PackedMatrix: @unchecked Sendable {
 
 extension Kernels {
     /// A number of columns, filled up to whole panels.
-    func padded(_ columns: Int) -> Int { dividedUp(columns, panel) * panel }
+    package func padded(_ columns: Int) -> Int { dividedUp(columns, panel) * panel }
 }

@@ -25,7 +25,9 @@ package struct ReferenceHead {
     package func score(
         features: [Double]?, wordIDs: [Int32], user u: [Double]
     ) throws(ModelError) -> Result {
-        let d = shape.dimension
+        let (d, parts) = (shape.dimension, shape.parts)
+        let wordIDs = parts.reads_text ? wordIDs : []
+        let features = parts.reads_image ? features : nil
         var result = Result()
 
         var hidden: Rows?
@@ -58,8 +60,14 @@ package struct ReferenceHead {
 
         var o = [Double](repeating: 0, count: d)
         switch (t1, v1) {
+        case (let t1?, let v1?) where !parts.inter_attention:
+            result.modalities = (1, 1)
+            o = zip(t1, v1).map(+)
         case (let t1?, let v1?):
-            let userGate = multiply(u, try matrix("inter.W_u", d, d)).map(tanh)
+            let userGate =
+                parts.user_in_attention
+                ? multiply(u, try matrix("inter.W_u", d, d)).map(tanh)
+                : [Double](repeating: 1, count: d)
             let w = try vector("inter.w", d)
             func energy(_ x: [Double], _ name: String) throws(ModelError) -> Double {
                 let gate = multiply(x, try matrix(name, d, d)).map(tanh)
@@ -80,7 +88,8 @@ package struct ReferenceHead {
             break
         }
 
-        var z = zip(o, multiply(u, try matrix("W_r", d, d))).map(+)
+        var z = o
+        if parts.user_term { z = zip(z, multiply(u, try matrix("W_r", d, d))).map(+) }
         let widths = [d] + shape.dense + [1]
         for index in 1..<widths.count {
             let weight = try matrix("dense\(index).W", widths[index - 1], widths[index])
@@ -121,10 +130,15 @@ package struct ReferenceHead {
     private func attention(
         _ name: String, _ states: Rows, guide: [Double]?, user: [Double]
     ) throws(ModelError) -> [Double] {
+        guard shape.parts.intra_attention else {
+            return [Double](repeating: 1 / Double(states.count), count: states.count)
+        }
         let d = shape.dimension
         let a = try matrix("\(name).A", d, d)
-        var factor = multiply(user, try matrix("\(name).C", d, d)).map(tanh)
-        factor = zip(factor, try vector("\(name).h", d)).map(*)
+        var factor = try vector("\(name).h", d)
+        if shape.parts.user_in_attention {
+            factor = zip(factor, multiply(user, try matrix("\(name).C", d, d)).map(tanh)).map(*)
+        }
         if let guide {
             let other = multiply(guide, try matrix("\(name).B", d, d)).map(tanh)
             factor = zip(factor, other).map(*)

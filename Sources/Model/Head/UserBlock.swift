@@ -96,16 +96,26 @@ final class UserBlock {
             precondition(user.count == d)
             (passing + row * width).update(from: user, count: d)
         }
-        func project(_ matrix: PackedMatrix, into guide: Rows, _ factor: PackedHead.Vector?) {
-            matrix.multiply(passing, stride: width, rows: users.count, into: guide)
-            guard let factor else { return }
-            kernels.table.pointee.tanh(guide, users.count * width)
-            kernels.table.pointee.scale_columns(guide, factor.start, users.count, width)
+        func project(_ matrix: PackedMatrix, into guide: Rows, _ factor: PackedHead.Vector) {
+            if weights.shape.parts.user_in_attention {
+                matrix.multiply(passing, stride: width, rows: users.count, into: guide)
+                kernels.table.pointee.tanh(guide, users.count * width)
+                kernels.table.pointee.scale_columns(guide, factor.start, users.count, width)
+            } else {
+                for user in 0..<users.count {
+                    (guide + user * width).update(from: factor.start, count: width)
+                }
+            }
         }
         project(weights.text.c, into: textGuide, weights.text.h)
         project(weights.image.c, into: imageGuide, weights.image.h)
         project(weights.inter.user, into: interGuide, weights.inter.w)
-        project(weights.userResidual, into: residual, nil)
+        if weights.shape.parts.user_term {
+            weights.userResidual.multiply(
+                passing, stride: width, rows: users.count, into: residual)
+        } else {
+            residual.update(repeating: 0, count: users.count * width)
+        }
     }
 
     private var parts: [Rows] { [textGuide, imageGuide, interGuide, residual] }
@@ -153,14 +163,19 @@ final class UserBlock {
         runDenseLayers(rows)
     }
 
-    /// e = guides · gated, weights = softmax(e), summary = weights · states.
+    /// e = guides · gated, weights = softmax(e), summary = weights · states. Without attention all
+    /// weights are equal.
     private func attend(
         _ modality: PostEncoding.Modality, _ states: PackedMatrix, _ users: Int, _ guide: Rows,
         _ attention: Attention, into summary: Rows
     ) {
-        kernels.table.pointee.dots(
-            guide, users, modality.gated.start, modality.gated.rows, width, attention.start,
-            attention.width)
+        if weights.shape.parts.intra_attention {
+            kernels.table.pointee.dots(
+                guide, users, modality.gated.start, modality.gated.rows, width, attention.start,
+                attention.width)
+        } else {
+            attention.start.update(repeating: 0, count: users * attention.width)
+        }
         softmax(attention, users, modality.gated.rows)
         states.multiply(attention.start, stride: attention.width, rows: users, into: summary)
     }
@@ -173,9 +188,10 @@ final class UserBlock {
         }
     }
 
-    /// gamma: 1 for a modality that is alone, 0 for one that is absent.
+    /// gamma: 1 for a modality that is alone, 0 for one that is absent; without attention between the
+    /// modalities 1 for both.
     private func weighModalities(_ users: Int, text: Bool, image: Bool) {
-        guard text, image else {
+        guard text, image, weights.shape.parts.inter_attention else {
             for user in 0..<users {
                 modalities.start[user * modalities.width] = text ? 1 : 0
                 modalities.start[user * modalities.width + 1] = image ? 1 : 0

@@ -37,8 +37,11 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         package var architecture: String
         /// Output channels of each convolution, block by block; a 2x2 max-pool ends a block.
         package var blocks: [[Int]]
-        /// Relative to the bundle's folder, or absolute; bundles may share one file.
-        package var file: String
+        /// Relative to the bundle's folder, or absolute; bundles may share one file. Nil where
+        /// `seed` makes it.
+        package var file: String?
+        /// Of `SeededWeights`, where there is no file.
+        package var seed: UInt64?
         package var sha256: String
         /// False for seeded weights: whatever shows a score made with them must say so.
         package var trained: Bool
@@ -49,6 +52,25 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         package var file: String
         package var sha256: String
         package var trained: Bool
+        /// Nil where the network is whole.
+        package var parts: Parts?
+    }
+
+    /// What of the network is there: all of it, or less where a part's worth is to be shown.
+    /// DualAtt is UHAN without the user, in the attention and in z.
+    package struct Parts: Codable, Sendable, Equatable {
+        package var reads_text = true
+        package var reads_image = true
+        /// Attention within a modality; means of its states otherwise.
+        package var intra_attention = true
+        /// Attention between the modalities; their plain sum otherwise.
+        package var inter_attention = true
+        /// The user's factor in the three attentions; left out of the products otherwise.
+        package var user_in_attention = true
+        /// u W_r in z.
+        package var user_term = true
+
+        package static let all = Parts()
     }
 
     package struct Vocabulary: Codable, Sendable, Equatable {
@@ -122,6 +144,9 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         try require(
             backbone.architecture == "vgg16",
             "backbone.architecture is '\(backbone.architecture)', expected 'vgg16'")
+        try require(
+            (backbone.file == nil) != (backbone.seed == nil),
+            "backbone needs either a file or a seed")
         try require(
             Bounds.dimension.contains(dimension),
             "dimension \(dimension) is not in \(Bounds.dimension)")

@@ -14,15 +14,7 @@ package struct BundleWriter {
     /// - Throws: where the folder cannot be made, or already holds a bundle.
     package init(folder: String) throws(ModelError) {
         self.folder = folder
-        // Its parents first: "a", "a/b", "a/b/c".
-        var path = folder.hasPrefix("/") ? "/" : ""
-        for part in folder.split(separator: "/") {
-            path += "\(part)/"
-            guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
-                throw .invalid(
-                    "cannot make the folder \(path): \(String(cString: strerror(errno)))")
-            }
-        }
+        try makeFolder(folder)
         guard access("\(folder)/config.json", F_OK) != 0 else {
             throw .invalid("\(folder) already holds a model bundle; choose another folder")
         }

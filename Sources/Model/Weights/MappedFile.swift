@@ -103,6 +103,17 @@ package func writeFile(_ bytes: [UInt8], to path: String) throws(ModelError) {
     }
 }
 
+/// Makes a folder, its parents first: "a", "a/b", "a/b/c". One that is there already is fine.
+package func makeFolder(_ folder: String) throws(ModelError) {
+    var path = folder.hasPrefix("/") ? "/" : ""
+    for part in folder.split(separator: "/") {
+        path += "\(part)/"
+        guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
+            throw .invalid("cannot make the folder \(path): \(String(cString: strerror(errno)))")
+        }
+    }
+}
+
 package func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)
     var text: [UInt8] = []

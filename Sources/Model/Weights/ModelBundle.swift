@@ -47,9 +47,20 @@ package final class ModelBundle: Sendable {
             weights: Safetensors(
                 file: open(configuration.head.file, configuration.head.sha256)),
             shape: configuration.headShape, kernels: kernels)
-        backboneFile = try Safetensors(
-            file: open(configuration.backbone.file, configuration.backbone.sha256))
+        let backbone = configuration.backbone
+        if let seed = backbone.seed {
+            let file = try SeededBackbone(
+                seed: seed, blocks: backbone.blocks, side: configuration.image.side
+            ).cachedFile()
+            try file.requireChecksum(backbone.sha256)
+            backboneFile = try Safetensors(file: file)
+        } else {
+            backboneFile = try Safetensors(file: open(backbone.file ?? "", backbone.sha256))
+        }
     }
+
+    /// Where the backbone's weights lie.
+    package var backbonePath: String { backboneFile.path }
 
     /// The head's weights as they lie on disk, for the readable reference.
     package func referenceHead() throws(ModelError) -> ReferenceHead {

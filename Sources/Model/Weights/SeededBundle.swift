@@ -37,13 +37,6 @@ package struct SeededBundle: Sendable {
         self.seed = seed
     }
 
-    /// Pictures for calibration: few, since each goes through a network of plain loops, and
-    /// small, since statistics per channel need no more pixels.
-    private static let calibrationPictures = 4
-    private static let calibrationSide = 112
-    /// Above this the backbone is too blind to be of use: an error, not a warning.
-    private static let maximumMeanCosine = 0.98
-
     /// Makes the bundle in `folder`.
     /// - Returns: the seeded backbone's report; nil where an existing one was taken.
     package func write(
@@ -52,37 +45,20 @@ package struct SeededBundle: Sendable {
         let writer = try BundleWriter(folder: folder)
         var weights = SeededWeights(seed: seed)
         var report: SeededWeights.BackboneReport?
-        let normalization = backbone?.normalization ?? .torchvision
-
-        let backboneEntry: BundleConfiguration.Backbone
+        let source: BundleContents.BackboneSource
         if let backbone {
             let file = try MappedFile(path: backbone.path)
             try Self.check(Safetensors(file: file), blocks: blocks)
-            let copy = "backbone.safetensors"
-            let sha256 =
-                backbone.link ? file.sha256() : try writer.write(file.contents(), to: copy)
-            backboneEntry = .init(
-                architecture: "vgg16", blocks: blocks,
-                file: backbone.link ? try file.absolutePath() : copy, sha256: sha256,
-                trained: backbone.trained, origin: backbone.origin)
+            source =
+                backbone.link
+                ? .link(path: backbone.path, trained: backbone.trained, origin: backbone.origin)
+                : .file(
+                    bytes: file.contents(), trained: backbone.trained, origin: backbone.origin)
         } else {
-            let side = min(side, Self.calibrationSide)
-            let pictures = (0..<Self.calibrationPictures).map {
-                SampleScene(seed: seed &+ UInt64($0)).render(width: side, height: side)
-            }
-            let made = weights.backbone(
-                blocks: blocks, pictures: pictures, normalization: normalization,
-                workers: workers, progress: progress)
-            guard made.report.meanCosine < Self.maximumMeanCosine else {
-                throw .invalid(
-                    "with seed \(seed) the backbone cannot tell pictures apart (mean cosine "
-                        + "\(made.report.meanCosine)); try another seed or wider blocks")
-            }
+            let made = try SeededBackbone(seed: seed, blocks: blocks, side: side)
+                .make(&weights, workers: workers, progress: progress)
             report = made.report
-            backboneEntry = .init(
-                architecture: "vgg16", blocks: blocks, file: "backbone.safetensors",
-                sha256: try writer.write(made.file.bytes(), to: "backbone.safetensors"),
-                trained: false, origin: "seed \(seed)")
+            source = .file(bytes: made.file.bytes(), trained: false, origin: "seed \(seed)")
         }
 
         progress("writing head, vocabulary and users")
@@ -90,26 +66,16 @@ package struct SeededBundle: Sendable {
             dimension: dimension, channels: blocks.last?.last ?? 0, dense: dense,
             vocabulary: words.count)
         let table = weights.users(count: users.count, dimension: dimension)
-        let configuration = BundleConfiguration(
-            format: BundleConfiguration.format,
-            format_version: BundleConfiguration.formatVersion,
-            name: name, dimension: dimension, dense: dense, maximum_words: maximumWords,
-            lstm_gate: gate, image: .init(side: side, normalization: normalization),
-            backbone: backboneEntry,
-            head: .init(
-                file: "head.safetensors",
-                sha256: try writer.write(head.bytes(), to: "head.safetensors"), trained: false),
-            vocabulary: .init(
-                file: "vocabulary.txt",
-                sha256: try writer.write(lines: words, to: "vocabulary.txt"),
-                count: words.count),
-            users: .init(
-                file: "users.safetensors",
-                sha256: try writer.write(table.bytes(), to: "users.safetensors"),
-                ids: "users.txt", ids_sha256: try writer.write(lines: users, to: "users.txt"),
-                count: users.count),
-            target: .init(minimum_days: 1, smearing: nil))
-        try writer.write(configuration: configuration)
+        let grid = side >> blocks.count
+        try BundleContents(
+            name: name,
+            shape: HeadShape(
+                dimension: dimension, channels: blocks.last?.last ?? 0, regions: grid * grid,
+                dense: dense, vocabulary: words.count, maximumWords: maximumWords, gate: gate),
+            side: side, normalization: backbone?.normalization ?? SeededBackbone.normalization,
+            blocks: blocks, backbone: source, head: head, isHeadTrained: false, words: words,
+            users: users, userVectors: table, minimumDays: 1, smearing: nil
+        ).write(writer)
         return report
     }
 

@@ -114,6 +114,20 @@ package final class PostHead: Sendable {
         self.network = Mutex(network)
     }
 
+    /// The network alone, on features and words that need not be a post's own.
+    ///
+    /// - Parameters:
+    ///   - features: regions x channels; nil for none.
+    ///   - wordIDs: rows of the word embedding, at most `maximum_words`.
+    ///   - uid: one the bundle does not know has the unknown user's vector.
+    package func prediction(features: [Float]?, wordIDs: [Int32], uid: String) -> Prediction {
+        network.withLock { network in
+            let encoding = network.encode(features: features, wordIDs: wordIDs)
+            let user = bundle.users.vector(of: uid).map(network.project) ?? unknownUser
+            return network.predict(encoding, user: user)
+        }
+    }
+
     package func score(_ post: PostEvent, seen: PostScorer.Seen) -> PostScorer.Result {
         let start = nanoseconds()
         let text = bundle.vocabulary.encode(

@@ -15,7 +15,7 @@ struct Bench: ParsableCommand {
         subcommands: [
             BenchBackbone.self, BenchDecode.self, BenchHead.self, BenchRescore.self,
             BenchPipeline.self,
-            BenchLatency.self,
+            BenchLatency.self, BenchTrain.self,
         ])
 }
 
