@@ -35,8 +35,8 @@ package struct GalleryLaw: Sendable, Codable, Equatable {
         let topicNames = GalleryTopic.allCases.map(\.rawValue)
         base = 5
         noiseDeviation = 0.55
-        colors = Self.spread(colorNames, deviation: 0.55, using: &random)
-        topics = Self.spread(topicNames, deviation: 0.95, using: &random)
+        colors = Self.spread(colorNames, deviation: 0.7, using: &random)
+        topics = Self.spread(topicNames, deviation: 1.1, using: &random)
         var words: [String: Double] = [:]
         for topic in GalleryTopic.allCases {
             words.merge(Self.spread(topic.words, deviation: 0.25, using: &random)) { $1 }

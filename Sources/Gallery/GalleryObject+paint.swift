@@ -49,8 +49,7 @@ extension GalleryObject {
         case .kite: abs(u) + abs(v) <= 1350 && abs(u) <= 1000 && abs(v) <= 1000
         case .flag: abs(v) <= 1000 && abs(u) <= 1000
         case .quilt: abs(u) <= 1000 && abs(v) <= 1000 && abs(u) + abs(v) <= 1750
-        case .shield, .balloon: u * u + v * v <= 1_000_000
-        case .tent: abs(v) <= 1000 && abs(u) <= 550 + (v + 1000) * 450 / 2000
+        case .balloon: u * u + v * v <= 1_000_000
         }
     }
 
@@ -64,10 +63,6 @@ extension GalleryObject {
         case .quilt:
             let (dx, dy) = (x % 400 - 200, y % 400 - 200)
             return dx * dx + dy * dy < 120 * 120
-        case .shield:
-            let squared = u * u + v * v
-            return (300 * 300..<500 * 500).contains(squared) || squared > 750 * 750
-        case .tent: return (x + 290) % 400 < 180
         case .balloon: return false
         }
     }

@@ -2,32 +2,21 @@ import Model
 
 /// What a thing in a picture is: it has an outline and a texture of its own.
 package enum GalleryKind: String, Sendable, Codable, CaseIterable {
-    case kite, flag, quilt, shield, tent, balloon
+    case kite, flag, quilt, balloon
 
-    /// The words that name it in a text.
-    package var words: [String] {
-        switch self {
-        case .kite: ["kite", "kites"]
-        case .flag: ["flag", "banner"]
-        case .quilt: ["quilt", "blanket"]
-        case .shield: ["shield", "target"]
-        case .tent: ["tent", "camping"]
-        case .balloon: ["balloon", "ballooning"]
-        }
-    }
+    /// The word that names it in a text.
+    package var word: String { rawValue }
 }
 
 package enum GalleryColor: String, Sendable, Codable, CaseIterable {
-    case red, yellow, green, turquoise, blue, magenta
+    case red, yellow, green, blue
 
     package var rgb: [Int] {
         switch self {
         case .red: [216, 28, 36]
         case .yellow: [250, 206, 0]
         case .green: [30, 150, 40]
-        case .turquoise: [0, 196, 214]
         case .blue: [34, 56, 214]
-        case .magenta: [214, 36, 184]
         }
     }
 }
@@ -54,7 +43,7 @@ package struct GalleryObject: Sendable, Equatable {
     package let box: GalleryBox
 }
 
-/// The picture of a post: a landscape with 2 to 4 things in it, all of different kinds and colours.
+/// The picture of a post: a landscape with 2 or 3 things in it, all of different kinds and colours.
 package struct GalleryPicture: Sendable {
     package let width: Int
     package let height: Int
@@ -77,7 +66,7 @@ package struct GalleryPicture: Sendable {
         seed = random.next()
         let kinds = random.shuffled(GalleryKind.allCases)
         let colors = random.shuffled(GalleryColor.allCases)
-        let count = random.number(in: 2...4)
+        let count = random.number(in: 2...3)
         var objects: [GalleryObject] = []
         for (kind, color) in zip(kinds, colors).prefix(count) {
             guard
@@ -91,7 +80,7 @@ package struct GalleryPicture: Sendable {
         self.objects = objects
     }
 
-    /// A box at a random place that touches no other. Four boxes and what they keep free of
+    /// A box at a random place that touches no other. Three boxes and what they keep free of
     /// others take less than half of the picture, so that an attempt fails seldom.
     private static func freeBox(
         among objects: [GalleryObject], width: Int, height: Int, using random: inout SceneRandom

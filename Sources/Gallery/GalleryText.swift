@@ -28,7 +28,7 @@ struct GalleryText: Sendable {
 
     private static let minimumWords = 4
     private static let titleWords = 2...6
-    private static let fillers = 1...12
+    private static let fillers = 1...6
 
     /// - Parameter subject: what the text is about; nil where the post has no picture.
     init(
@@ -49,7 +49,7 @@ struct GalleryText: Sendable {
         }
 
         var words = topics.map(\.word)
-        if let subject, namesSubject { words.append(random.pick(subject.words)) }
+        if let subject, namesSubject { words.append(subject.word) }
         if random.chance(percent: 40) { words.append(place.word) }
         if random.chance(percent: 20) { words.append(light.word) }
         let count = max(Self.minimumWords, words.count + random.number(in: Self.fillers))

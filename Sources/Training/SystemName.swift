@@ -4,6 +4,9 @@ import Model
 package enum SystemName: String, Sendable, Codable, CaseIterable {
     /// The mean of the user's training posts.
     case hisAve = "hisave"
+    /// The mean of the user's training and validation posts: it knows more than those that need the
+    /// validation posts to stop by.
+    case hisAveValidation = "hisave-validation"
     /// Support vector regression on hand-made features.
     case svr
     /// Deep multi-modal fusion: mean image feature and last LSTM state, then dense layers.
@@ -31,7 +34,7 @@ extension SystemName {
     package var network: (kind: Learner.Kind, parts: BundleConfiguration.Parts)? {
         var parts = BundleConfiguration.Parts.all
         switch self {
-        case .hisAve, .svr: return nil
+        case .hisAve, .hisAveValidation, .svr: return nil
         case .dmf: return (.fusion(usesUser: false), parts)
         case .dmfUser: return (.fusion(usesUser: true), parts)
         case .dualAtt:

@@ -1,4 +1,5 @@
 import Glibc
+import Model
 
 #if canImport(FoundationEssentials)
 import FoundationEssentials
@@ -18,6 +19,13 @@ func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     writeAll(Array(try encoder.encode(value)) + [UInt8(ascii: "\n")], to: STDOUT_FILENO)
+}
+
+/// A value as indented JSON in a file of its own.
+func writeJSONFile(_ value: some Encodable, to path: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try writeFile(Array(try encoder.encode(value)) + [UInt8(ascii: "\n")], to: path)
 }
 
 /// Writes everything; a reader that went away (`| head`) ends the program quietly.

@@ -85,13 +85,13 @@ struct FeaturesCommand: ParsableCommand {
         if writer.bytesCut > 0 {
             say("\(writer.bytesCut) bytes of a torn or damaged end were cut off; it is made anew")
         }
+        let interruption = Interruption()
         let all = dataset.distinctImages()
         let missing = all.filter { !writer.isDone($0.sha256) }
         say(
             "\(all.count) images, \(all.count - missing.count) of them done before, "
                 + "\(missing.count) to do")
 
-        let interruption = Interruption()
         var rest = missing.makeIterator()
         let side = backbone.identity.side
         let ahead = ReadAhead(maximum: Self.maximumAhead) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Drawing
 import Glibc
 import Model
 import Training
@@ -55,14 +56,17 @@ struct TrainCommand: ParsableCommand {
     @Option(help: "Posts of a training step.")
     var batch = 128
 
-    @Option(help: "Adam's learning rate.")
-    var rate = 1e-3
+    @Option(help: "Adam's learning rate. (default: the preset's, 0.002 or 0.001)")
+    var rate: Double?
 
     @Option(help: "The penalty on word embeddings and dense biases.")
     var penalty = 1e-4
 
     @Option(help: "The gradients' norm is bounded by this. (default: it is not)")
     var maximumNorm: Double?
+
+    @Option(help: "The vector that all users start around is drawn from plus and minus this.")
+    var userScale = 0.3
 
     @Option(help: "Share of the word embeddings' values that is dropped in training.")
     var dropWords = 0.0
@@ -91,6 +95,9 @@ struct TrainCommand: ParsableCommand {
     func validate() throws {
         if threads < 1 { throw ValidationError("--threads must be at least 1") }
         if !(1...100).contains(runs) { throw ValidationError("--runs is 1 to 100") }
+        if seed > UInt64.max - UInt64(runs) {
+            throw ValidationError("--seed leaves no room for \(runs) runs")
+        }
         if Preset.named(preset) == nil {
             let names = Preset.all.map(\.name).joined(separator: ", ")
             throw ValidationError("there is no preset '\(preset)'; there are \(names)")
@@ -121,9 +128,13 @@ struct TrainCommand: ParsableCommand {
         let interruption = Interruption()
         for system in systems.names {
             for seed in seed..<seed + UInt64(runs) {
+                let folder = TrainedSystems.folder(of: system, seed: seed, in: output)
+                guard system.network != nil else {
+                    // Nothing in it is drawn: one run says all.
+                    if seed == self.seed { try trainWithoutGradients(system, data, folder) }
+                    continue
+                }
                 let settings = settings(system, seed: seed)
-                let folder = "\(output)/\(system.rawValue)/seed-\(seed)"
-                guard system.network != nil else { continue }
                 guard
                     try train(settings, data, folder, workers, { interruption.hasCome })
                 else {
@@ -140,15 +151,48 @@ struct TrainCommand: ParsableCommand {
             system: system, dimension: dimension ?? preset.dimension, dense: preset.dense)
         settings.seed = seed
         settings.batch = batch
-        settings.rule.rate = rate
+        settings.rule.rate = rate ?? preset.rate
         settings.rule.penalty = penalty
         settings.rule.maximumNorm = maximumNorm
+        settings.userScale = userScale
         settings.dropout = .init(words: dropWords, regions: dropRegions, users: dropUsers)
         settings.unknownUsers = unknownUsers
         settings.batchesOfCheck = batchesOfCheck
         settings.patience = patience
         settings.maximumEpochs = maximumEpochs
         return settings
+    }
+
+    private func trainWithoutGradients(
+        _ system: SystemName, _ data: TrainingData, _ folder: String
+    ) throws {
+        let progress = Progress()
+        try TrainedSystems.train(
+            system, data: data, to: folder, progress: progress.show,
+            nanoseconds: monotonicNanoseconds)
+        progress.clear()
+        let seconds = try TrainingRecord.load(folder: folder)?.seconds ?? 0
+        try printJSON(
+            Summary(
+                system: system, seed: seed, folder: folder, steps: nil, validation_error: nil,
+                ended_by: nil, seconds: seconds))
+    }
+
+    /// Training and validation error over the steps, as a picture.
+    private func drawCurves(_ record: TrainingRecord, _ name: String, _ folder: String) throws {
+        func points(_ y: (TrainingRecord.Check) -> Double) -> [(x: Double, y: Double)] {
+            record.checks.map { (Double($0.step), y($0)) }
+        }
+        let png = try LineChart(
+            title: "\(name) on \(record.dataset)", xLabel: "step", yLabel: "mean squared error",
+            series: [
+                .init("training", points(\.training_error)),
+                .init(
+                    "validation", points(\.validation_error),
+                    marked: record.checks.lastIndex { $0.is_best }),
+            ]
+        ).png()
+        try writePicture(png, to: "\(folder)/curves.png")
     }
 
     /// - Returns: false where it was asked to stop.
@@ -178,8 +222,9 @@ struct TrainCommand: ParsableCommand {
                 }
             }, shouldStop: shouldStop)
         progress.clear()
-        guard case .finished = outcome else { return false }
         let record = trainer.record
+        if !record.checks.isEmpty { try drawCurves(record, name, folder) }
+        guard case .finished = outcome else { return false }
         try printJSON(
             Summary(
                 system: settings.system, seed: settings.seed, folder: folder,

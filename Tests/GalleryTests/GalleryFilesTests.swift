@@ -25,7 +25,7 @@ import Testing
         let report = try write(Gallery(seed: 1, posts: 100), to: try Folder())
 
         #expect(report.format_version == 1)
-        #expect(report.sha256 == "262ec0c42d3f980c762e35baff8a1326a51a1187f07d8ff809e9bd96658093d6")
+        #expect(report.sha256 == "8127e40fe473318178e7678ec7d9a906c4bbafc9e4e92210875db8273cf9fb2b")
     }
 
     @Test func theChecksumIsThatOfTheFilesAsTheyLie() throws {

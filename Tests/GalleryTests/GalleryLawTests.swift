@@ -71,7 +71,7 @@ import Testing
         for (post, truth) in zip(posts, truths) {
             let text = "\(post.title) \(post.alltags)".lowercased().split(separator: " ")
             let inText = GalleryKind.allCases.filter { kind in
-                kind.words.contains { text.contains(Substring($0)) }
+                text.contains(Substring(kind.word))
             }
             let favorite = report.law.groups[truth.group].favorite
             if let kind = inText.first {
@@ -140,7 +140,7 @@ import Testing
 
     @Test func noWordMeansTwoThings() {
         let topics = GalleryTopic.allCases.flatMap(\.words)
-        let kinds = GalleryKind.allCases.flatMap(\.words)
+        let kinds = GalleryKind.allCases.map(\.word)
         let scenes = ScenePlace.allCases.map(\.word) + SceneLight.allCases.map(\.word)
         let planted = topics + kinds + scenes
         let colors = Set(GalleryColor.allCases.map(\.rawValue))

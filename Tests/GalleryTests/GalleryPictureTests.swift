@@ -8,7 +8,7 @@ import Testing
     @Test func thingsAreSmallInsideAndApart() throws {
         #expect(pictures.count > 360)
         for picture in pictures {
-            #expect((2...4).contains(picture.objects.count))
+            #expect((2...3).contains(picture.objects.count))
             #expect(Set(picture.objects.map(\.kind)).count == picture.objects.count)
             #expect(Set(picture.objects.map(\.color)).count == picture.objects.count)
             for object in picture.objects {
@@ -26,18 +26,18 @@ import Testing
                 }
             }
         }
-        for count in 2...4 { #expect(pictures.count { $0.objects.count == count } > 80) }
+        for count in 2...3 { #expect(pictures.count { $0.objects.count == count } > 80) }
     }
 
     @Test func everyKindAndColourIsAboutAsFrequent() {
         let objects = pictures.flatMap(\.objects)
         for kind in GalleryKind.allCases {
             let share = Double(objects.count { $0.kind == kind }) / Double(objects.count)
-            #expect((0.12...0.22).contains(share))
+            #expect((0.2...0.3).contains(share))
         }
         for color in GalleryColor.allCases {
             let share = Double(objects.count { $0.color == color }) / Double(objects.count)
-            #expect((0.12...0.22).contains(share))
+            #expect((0.2...0.3).contains(share))
         }
     }
 

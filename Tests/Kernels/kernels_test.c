@@ -8,21 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "CKernels.h"
-
-static int failures = 0;
-
-static void expect(int condition, const char *what, const char *set, long a, long b, double error) {
-    if (condition) return;
-    if (failures++ < 20) printf("FAIL %s %s at %ld, %ld: error %g\n", set, what, a, b, error);
-}
-
-static float *floats(size_t count) {
-    const size_t bytes = (count * sizeof(float) + CK_ALIGNMENT) / CK_ALIGNMENT * CK_ALIGNMENT;
-    float *memory = aligned_alloc(CK_ALIGNMENT, bytes);
-    if (!memory) exit(2);
-    return memory;
-}
+#include "check.h"
 
 // An image that lies within a larger one: around it are as many pixels as a kernel could touch that
 // takes a part of a tile for a whole one, and all of them hold `value`.
@@ -44,17 +30,6 @@ static int frame_holds(const ck_image *image, float value) {
                 if (ck_pixel(image, y, x)[c] != value) return 0;
         }
     return 1;
-}
-
-static uint32_t state = 1;
-static float noise(void) {  // uniform in -0.5 ... 0.5
-    state = state * 1664525 + 1013904223;
-    return (float)(state >> 8) / (1 << 24) - 0.5f;
-}
-static float *noises(size_t count) {
-    float *memory = floats(count);
-    for (size_t i = 0; i < count; i++) memory[i] = noise();
-    return memory;
 }
 
 static void test_multiply(const ck_kernels *kernels, size_t rows, size_t k) {
@@ -218,12 +193,6 @@ static void test_functions(const ck_kernels *kernels) {
     free(x), free(tangent), free(softmax);
 }
 
-static double gate(double x, int hard) {
-    if (!hard) return 1 / (1 + exp(-x));
-    const double y = 0.2 * x + 0.5;
-    return y < 0 ? 0 : y > 1 ? 1 : y;
-}
-
 static void test_lstm(const ck_kernels *kernels, size_t k, int hard) {
     const size_t panel = kernels->panel;
     float *input = noises(4 * panel), *bias = noises(4 * panel), *previous = noises(k + 1);
@@ -261,6 +230,7 @@ int main(void) {
         }
         test_functions(kernels);
         for (size_t k = 0; k <= 40; k++) test_lstm(kernels, k, (int)(k % 2));
+        test_training(kernels);
         printf("%s: %s\n", kernels->name, failures == before ? "all kernels agree" : "FAILED");
     }
     return failures != 0;

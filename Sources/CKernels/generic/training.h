@@ -18,9 +18,15 @@ static void NAME(add_column_sums)(const float *x, size_t stride, size_t rows, si
     for (size_t c = 0; c < columns; c += PANEL) {
         vector total[VECTORS];
         UNROLL for (int v = 0; v < VECTORS; v++) total[v] = load(sum + c + v * WIDTH);
-        for (size_t row = 0; row < rows; row++)
-            UNROLL for (int v = 0; v < VECTORS; v++)
-                total[v] += load(x + row * stride + c + v * WIDTH);
+        for (size_t first = 0; first < rows; first += TERMS) {
+            const size_t end = rows - first < TERMS ? rows : first + TERMS;
+            vector part[VECTORS];
+            UNROLL for (int v = 0; v < VECTORS; v++) part[v] = splat(0);
+            for (size_t row = first; row < end; row++)
+                UNROLL for (int v = 0; v < VECTORS; v++)
+                    part[v] += load(x + row * stride + c + v * WIDTH);
+            UNROLL for (int v = 0; v < VECTORS; v++) total[v] += part[v];
+        }
         UNROLL for (int v = 0; v < VECTORS; v++) store(sum + c + v * WIDTH, total[v]);
     }
 }
@@ -70,13 +76,16 @@ static void NAME(attend_back)(const float *states, const float *gated, size_t ro
                               const float *weights, const float *factor,
                               const float *summary_back, float *energies_back,
                               float *states_back, float *gated_back, float *factor_back) {
+    for (size_t j = 0; j < width; j += WIDTH) store(factor_back + j, splat(0));
     float mean = 0;
     for (size_t row = 0; row < rows; row++) {
         vector dot = splat(0);
         const vector weight = splat(weights[row]);
         for (size_t j = 0; j < width; j += WIDTH) {
             const vector back = load(summary_back + j);
-            dot += load(states + row * width + j) * back;
+            // Softmax does not see what all states have in common: without it the differences,
+            // which are all that counts, keep their digits.
+            dot += (load(states + row * width + j) - load(states + j)) * back;
             store(states_back + row * width + j, weight * back);
         }
         energies_back[row] = sum_of(dot);
@@ -88,8 +97,7 @@ static void NAME(attend_back)(const float *states, const float *gated, size_t ro
         for (size_t j = 0; j < width; j += WIDTH) {
             const vector y = load(gated + row * width + j);
             store(gated_back + row * width + j, energy * load(factor + j) * (1 - y * y));
-            const vector before = row > 0 ? load(factor_back + j) : splat(0);
-            store(factor_back + j, before + energy * y);
+            store(factor_back + j, load(factor_back + j) + energy * y);
         }
     }
 }

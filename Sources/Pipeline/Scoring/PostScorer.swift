@@ -104,7 +104,7 @@ package final class PostHead: Sendable {
     private let unknownUser: UserProjection
     private let nanoseconds: @Sendable () -> UInt64
 
-    init(
+    package init(
         bundle: ModelBundle, workers: Workers, nanoseconds: @escaping @Sendable () -> UInt64
     ) {
         self.bundle = bundle

@@ -24,7 +24,7 @@ package struct SVR: Sendable {
         /// A GloVe-format file to take the word vectors from.
         package var gloveFile: String?
         /// Which training posts of a user count for a post that is to be scored.
-        package var userHistory = UserStatistics.Scope.earlierDays
+        package var userHistory = UserStatistics.Scope.all
 
         package init() {}
 

@@ -144,15 +144,19 @@ package final class Learner {
 
     /// One step of Adam on a batch.
     /// - Returns: the loss before it.
+    /// - Throws: where the loss or the gradients' norm is not finite: nothing has changed then.
     package func learn(
         _ batch: [TrainingSample], masks: DropoutMasks = DropoutMasks()
-    ) -> (error: Double, loss: Double) {
+    ) throws(TrainingError) -> (error: Double, loss: Double) {
         let (error, loss, _) = takeGradients(batch, masks: masks)
-        var scale = 1.0
-        if let maximumNorm = rule.maximumNorm {
-            // As PyTorch's clip_grad_norm_ has it.
-            scale = min(1, maximumNorm / (gradientNorm() + 1e-6))
+        let norm = gradientNorm()
+        guard loss.isFinite, norm.isFinite else {
+            throw .invalid(
+                "the training error is not finite any more at step \(steps + 1); train with a "
+                    + "smaller learning rate, or with a bound on the gradients' norm")
         }
+        // As PyTorch's clip_grad_norm_ has it.
+        let scale = rule.maximumNorm.map { min(1, $0 / (norm + 1e-6)) } ?? 1
         steps += 1
         takeStep(gradientScale: scale)
         network.pack()
@@ -161,8 +165,9 @@ package final class Learner {
 
     private func takeStep(gradientScale: Double) {
         let parameters = network.parameters
-        let correction1 = 1 - pow(rule.beta1, Double(steps))
-        let correction2 = 1 - pow(rule.beta2, Double(steps))
+        // Of the numbers that the kernel has.
+        let correction1 = 1 - pow(Double(Float(rule.beta1)), Double(steps))
+        let correction2 = 1 - pow(Double(Float(rule.beta2)), Double(steps))
         let step = ck_adam(
             gradient_scale: Float(gradientScale), rate: Float(rule.rate / correction1),
             root_scale: Float(1 / correction2.squareRoot()), beta1: Float(rule.beta1),

@@ -4,10 +4,12 @@ import Model
 /// What training needs to go on as if it had never stopped, to the last bit: parameters, Adam's
 /// moments, the best parameters so far, and the number of steps (draws follow from that).
 ///
-/// `checkpoint.json` is written last and names the tensors' file, so that a kill at any moment
-/// leaves either the old checkpoint or the new one.
+/// There are two files for tensors, written in turns. `checkpoint.json` is written after them and
+/// names the one that counts, so that a kill at any moment leaves either the old checkpoint or the
+/// new one.
 struct Checkpoint: Codable {
     private static let file = "checkpoint.json"
+    private static let tensorFiles = ["checkpoint-a.safetensors", "checkpoint-b.safetensors"]
 
     var tensors: String
     var sha256: String
@@ -33,7 +35,7 @@ struct Checkpoint: Codable {
             if let values = best[name] { tensors.add("best/\(name)", shape: shape, values) }
         }
         let bytes = tensors.bytes()
-        let name = "checkpoint-\(learner.steps).safetensors"
+        let name = Self.tensorFiles[old?.tensors == Self.tensorFiles[0] ? 1 : 0]
         try asTrainingError { () throws(ModelError) in
             try writeFile(bytes, to: "\(folder)/\(name)")
         }
@@ -42,27 +44,30 @@ struct Checkpoint: Codable {
                 tensors: name, sha256: sha256Hex(bytes), steps: learner.steps,
                 errorSum: errorSum, errorCount: errorCount, record: record),
             to: "\(folder)/\(file)")
-        if let old, old.tensors != name { unlink("\(folder)/\(old.tensors)") }
     }
 
     static func load(folder: String) throws(TrainingError) -> Checkpoint? {
         try readJSONIfThere(Checkpoint.self, at: "\(folder)/\(file)")
     }
 
-    static func remove(folder: String) throws(TrainingError) {
-        guard let checkpoint = try load(folder: folder) else { return }
-        unlink("\(folder)/\(file)")
-        unlink("\(folder)/\(checkpoint.tensors)")
+    static func remove(folder: String) {
+        for name in [file] + tensorFiles {
+            unlink("\(folder)/\(name)")
+            unlink("\(folder)/\(name).part")
+        }
     }
 
     /// Puts everything back.
     /// - Returns: the best parameters so far.
     func restore(_ learner: Learner, folder: String) throws(TrainingError) -> [String: [Float]] {
-        let tensors = try asTrainingError { () throws(ModelError) in
-            let file = try MappedFile(path: "\(folder)/\(self.tensors)")
-            try file.requireChecksum(sha256)
-            return try Safetensors(file: file)
+        let path = "\(folder)/\(self.tensors)"
+        guard let file = try? MappedFile(path: path), file.sha256() == sha256 else {
+            throw .file(
+                path: path,
+                reason: "not the file that checkpoint.json names; restore it, or delete "
+                    + "checkpoint.json there to train from the beginning")
         }
+        let tensors = try asTrainingError { () throws(ModelError) in try Safetensors(file: file) }
         func read(_ name: String, _ shape: [Int]) throws(TrainingError) -> [Float] {
             try asTrainingError { () throws(ModelError) in
                 try tensors.tensor(name, shape: shape).contents()

@@ -2,24 +2,47 @@ import Glibc
 import Model
 
 /// Weights to start training from (MODEL.md of the Model module, "Training"): Glorot normal for the
-/// attention, uniform ±0.05 for embeddings, Glorot uniform for dense and the LSTM's input weights,
-/// orthogonal for its recurrent ones, forget bias 1. The last bias is the mean of the training
-/// targets, so that learning begins at the best constant and not at 0.
+/// attention, uniform ±0.05 for word embeddings, Glorot uniform for dense and the LSTM's input
+/// weights, orthogonal for its recurrent ones, forget bias 1. The last bias is the mean of the
+/// training targets, so that learning begins at the best constant and not at 0.
+///
+/// All users start around one vector, that of the unknown user, which is drawn wider (`userScale`):
+/// the user's factor stands in every attention, and where each user starts with small random
+/// values of their own, what the attention learns from one user is no help for the next.
+/// Tests/Benchmarks/TRAINING.md has the figures.
 struct Initialisation {
     private var generator: SplitMix64
+    private let seed: UInt64
     private let meanTarget: Float
+    private let userScale: Double
 
-    init(seed: UInt64, meanTarget: Float) {
+    /// - Parameter userScale: the unknown user's vector is uniform in its plus and minus.
+    init(seed: UInt64, meanTarget: Float, userScale: Double) {
         generator = SplitMix64(seed: seed)
+        self.seed = seed
         self.meanTarget = meanTarget
+        self.userScale = userScale
+    }
+
+    /// The same whenever it is asked for.
+    private func unknownUser(columns: Int) -> [Float] {
+        var own = Initialisation(seed: ~seed, meanTarget: 0, userScale: 0)
+        return own.uniform(columns, limit: userScale)
     }
 
     mutating func tensor(_ name: String, shape: [Int], lastDense: Int) -> [Float] {
         let (rows, columns) = shape.count == 2 ? (shape[0], shape[1]) : (shape[0], 1)
         let count = shape.reduce(1, *)
         switch name {
-        case "user", "unknown", "word":
+        case "word":
             return uniform(count, limit: 0.05)
+        case "unknown":
+            return unknownUser(columns: count)
+        case "user":
+            let center = unknownUser(columns: shape[1])
+            return uniform(count, limit: 0.05).enumerated().map {
+                $0.element + center[$0.offset % shape[1]]
+            }
         case "lstm.U":
             // Each gate's block is orthogonal.
             let blocks = (0..<columns / rows).map { _ in orthogonal(rows) }

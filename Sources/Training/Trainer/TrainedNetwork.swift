@@ -9,8 +9,9 @@ package enum TrainedNetwork {
     /// Larger backbones stay where they are, and bundles name them there.
     private static let maximumCopiedBytes = 16 << 20
 
+    /// - Parameter smearing: nil where there is no such number.
     static func write(
-        _ learner: Learner, settings: TrainingSettings, data: TrainingData, smearing: Double,
+        _ learner: Learner, settings: TrainingSettings, data: TrainingData, smearing: Double?,
         to folder: String
     ) throws(TrainingError) {
         switch settings.system.network?.kind {
@@ -25,8 +26,10 @@ package enum TrainedNetwork {
 
     private static func writeBundle(
         _ learner: Learner, _ settings: TrainingSettings, _ data: TrainingData,
-        _ smearing: Double, _ folder: String
+        _ smearing: Double?, _ folder: String
     ) throws(ModelError) {
+        // Where an earlier run was killed after this was written and before the record said so.
+        unlink("\(folder)/config.json")
         let writer = try BundleWriter(folder: folder)
         var (head, users) = (SafetensorsWriter(), SafetensorsWriter())
         for (name, shape) in learner.tensors {
@@ -111,7 +114,9 @@ package enum TrainedNetwork {
         workers: Workers
     ) throws(TrainingError) -> [Float] {
         let path = "\(folder)/\(networkFile)"
-        let network = try readJSON(Network.self, at: path)
+        guard let network = try readJSONIfThere(Network.self, at: path) else {
+            throw .file(path: path, reason: "not there; 'uhan train' makes it")
+        }
         guard network.dataset == data.dataset.version else {
             throw .invalid(
                 "\(folder) was trained on \(network.dataset), not on \(data.dataset.version)")

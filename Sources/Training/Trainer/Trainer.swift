@@ -46,6 +46,9 @@ package final class Trainer {
         guard let network = settings.system.network else {
             throw .invalid("\(settings.system.rawValue) is not trained by gradients")
         }
+        guard data.features != nil || settings.system != .uhanImage else {
+            throw .invalid("uhan-image reads images alone: it needs their features")
+        }
         self.settings = settings
         self.data = data
         self.folder = folder
@@ -77,7 +80,7 @@ package final class Trainer {
                 try writeCheckpoint()
                 return .interrupted
             }
-            learnOneBatch()
+            try learnOneBatch()
             let step = learner.steps
             let now = nanoseconds()
             record.seconds += Double(now - lastTime) / 1e9
@@ -85,42 +88,43 @@ package final class Trainer {
             tell(
                 .step(
                     step, epoch: Double(step) / Double(stepsOfEpoch), stepsOfEpoch: stepsOfEpoch))
-            if step % settings.batchesOfCheck == 0 {
-                try check(tell)
-                if now - lastCheckpoint > Self.checkpointNanoseconds {
-                    try writeCheckpoint()
-                    lastCheckpoint = nanoseconds()
-                }
+            let isLast = step >= settings.maximumEpochs * stepsOfEpoch
+            if isLast || step % settings.batchesOfCheck == 0 { try check(tell) }
+            // Before a checkpoint: what goes on from it must not take a step more.
+            if isLast { record.ended_by = "epochs" }
+            if now - lastCheckpoint > Self.checkpointNanoseconds {
+                try writeCheckpoint()
+                lastCheckpoint = nanoseconds()
             }
-            if step >= settings.maximumEpochs * stepsOfEpoch { record.ended_by = "epochs" }
         }
         try finish()
         return .finished
     }
 
     private func begin(_ tell: (Event) -> Void) throws(TrainingError) {
-        if let old = try TrainingRecord.load(folder: folder) {
-            guard old.settings == settings, old.dataset == record.dataset,
-                old.features == record.features
-            else {
-                throw .invalid(
-                    "\(folder) holds training with other settings, data or features; choose another "
-                        + "folder, or delete it")
-            }
+        let old = try TrainingRecord.load(folder: folder)
+        if let old {
+            try requireOurs(old)
             if old.finished {
                 record = old
+                Checkpoint.remove(folder: folder)
                 return
             }
         }
         if let checkpoint = try Checkpoint.load(folder: folder) {
+            try requireOurs(checkpoint.record)
             best = try checkpoint.restore(learner, folder: folder)
             record = checkpoint.record
             (errorSum, errorCount) = (checkpoint.errorSum, checkpoint.errorCount)
             tell(.resumed(step: learner.steps))
             return
         }
+        guard old != nil || access("\(folder)/config.json", F_OK) != 0 else {
+            throw .invalid("\(folder) already holds a model bundle; choose another folder")
+        }
         let mean = training.reduce(0.0) { $0 + Double($1.target) } / Double(training.count)
-        var initial = Initialisation(seed: settings.seed, meanTarget: Float(mean))
+        var initial = Initialisation(
+            seed: settings.seed, meanTarget: Float(mean), userScale: settings.userScale)
         for (name, shape) in learner.tensors {
             try learner.setTensor(
                 name,
@@ -130,9 +134,19 @@ package final class Trainer {
         try writeJSON(record, to: "\(folder)/\(TrainingRecord.file)")
     }
 
+    private func requireOurs(_ other: TrainingRecord) throws(TrainingError) {
+        guard other.settings == settings, other.dataset == record.dataset,
+            other.features == record.features
+        else {
+            throw .invalid(
+                "\(folder) holds training with other settings, data or features; choose another "
+                    + "folder, or delete it")
+        }
+    }
+
     // MARK: A step
 
-    private func learnOneBatch() {
+    private func learnOneBatch() throws(TrainingError) {
         let (epoch, place) = learner.steps.quotientAndRemainder(dividingBy: stepsOfEpoch)
         if epoch != orderEpoch {
             var random = StepRandom(seed: settings.seed, .order, epoch)
@@ -144,9 +158,17 @@ package final class Trainer {
         for index in batch.indices where random.unit() < settings.unknownUsers {
             batch[index].user = nil
         }
-        let (error, _) = learner.learn(batch, masks: masks(batch))
+        let (error, _) = try learner.learn(batch, masks: masks(batch))
         errorSum += error * Double(batch.count)
         errorCount += batch.count
+    }
+
+    private func requireFinite(_ error: Double, _ name: String) throws(TrainingError) {
+        guard error.isFinite else {
+            throw .invalid(
+                "the \(name) is not finite any more at step \(learner.steps); train with a smaller "
+                    + "learning rate, or with a bound on the gradients' norm")
+        }
     }
 
     private func masks(_ batch: [TrainingSample]) -> DropoutMasks {
@@ -173,11 +195,7 @@ package final class Trainer {
             zip(scores, validation).reduce(0.0) {
                 $0 + (Double($1.0) - Double($1.1.target)) * (Double($1.0) - Double($1.1.target))
             } / Double(validation.count)
-        guard error.isFinite else {
-            throw .invalid(
-                "the validation error is not finite any more at step \(learner.steps); train with a "
-                    + "smaller learning rate, or with a bound on the gradients' norm")
-        }
+        try requireFinite(error, "validation error")
         let isBest = record.best.map { error < $0.validation_error } ?? true
         record.checks.append(
             TrainingRecord.Check(
@@ -215,7 +233,6 @@ package final class Trainer {
     // MARK: The end
 
     private func finish() throws(TrainingError) {
-        if record.best == nil { try check { _ in } }
         for (name, _) in learner.tensors {
             if let values = best[name] { try learner.setTensor(name, values) }
         }
@@ -225,9 +242,11 @@ package final class Trainer {
                 $0 + exp2(Double($1.1.target) - Double($1.0))
             } / Double(validation.count)
         try TrainedNetwork.write(
-            learner, settings: settings, data: data, smearing: smearing, to: folder)
+            learner, settings: settings, data: data,
+            // Far off, a network's residuals are beyond all powers of two.
+            smearing: smearing.isFinite && smearing > 0 ? smearing : nil, to: folder)
         record.finished = true
         try writeJSON(record, to: "\(folder)/\(TrainingRecord.file)")
-        try Checkpoint.remove(folder: folder)
+        Checkpoint.remove(folder: folder)
     }
 }

@@ -7,6 +7,8 @@ package final class TrainingData: Sendable {
     package let features: FeatureStore?
     package let users: [String]
     private let samples: [PreparedPost.Part: [TrainingSample]]
+    private let vocabulary: Vocabulary
+    private let userRows: [CodePoints: Int]
     private let maximumWords: Int
 
     /// - Parameter maximumWords: words read of a post.
@@ -17,22 +19,16 @@ package final class TrainingData: Sendable {
         self.features = features
         self.maximumWords = maximumWords
         users = dataset.users
-        let vocabulary = try asTrainingError { () throws(ModelError) in
+        vocabulary = try asTrainingError { () throws(ModelError) in
             try Vocabulary(words: dataset.vocabulary)
         }
         var rows: [CodePoints: Int] = [:]
         for (row, user) in dataset.users.enumerated() { rows[CodePoints(user)] = row }
+        userRows = rows
         var samples: [PreparedPost.Part: [TrainingSample]] = [:]
         for post in dataset.posts {
             samples[post.part, default: []].append(
-                TrainingSample(
-                    features: post.imageSHA256.flatMap { features?.features(ofImage: $0) }?
-                        .baseAddress,
-                    wordIDs: vocabulary.encode(
-                        title: post.title, tags: post.tags, description: post.description,
-                        maximumWords: maximumWords
-                    ).ids,
-                    user: rows[CodePoints(post.uid)], target: post.target))
+                Self.sample(post, features, vocabulary, userRows, maximumWords))
         }
         self.samples = samples
         guard samples[.train] != nil, samples[.validation] != nil else {
@@ -44,12 +40,31 @@ package final class TrainingData: Sendable {
 
     package func samples(of part: PreparedPost.Part) -> [TrainingSample] { samples[part] ?? [] }
 
+    package func samples(of posts: [PreparedPost]) -> [TrainingSample] {
+        posts.map { Self.sample($0, features, vocabulary, userRows, maximumWords) }
+    }
+
+    private static func sample(
+        _ post: PreparedPost, _ features: FeatureStore?, _ vocabulary: Vocabulary,
+        _ users: [CodePoints: Int], _ maximumWords: Int
+    ) -> TrainingSample {
+        TrainingSample(
+            features: post.imageSHA256.flatMap { features?.features(ofImage: $0) }?.baseAddress,
+            wordIDs: vocabulary.encode(
+                title: post.title, tags: post.tags, description: post.description,
+                maximumWords: maximumWords
+            ).ids,
+            user: users[CodePoints(post.uid)], target: post.target)
+    }
+
     /// The network's sizes for these data.
     package func shape(_ settings: TrainingSettings) -> HeadShape {
-        HeadShape(
+        var parts = settings.system.network?.parts ?? .all
+        if features == nil { parts.reads_image = false }
+        return HeadShape(
             dimension: settings.dimension, channels: features?.identity.channels ?? 1,
             regions: features?.identity.regions ?? 1, dense: settings.dense,
             vocabulary: dataset.vocabulary.count, maximumWords: maximumWords, gate: settings.gate,
-            parts: settings.system.network?.parts ?? .all)
+            parts: parts)
     }
 }

@@ -11,6 +11,8 @@ package struct TrainingSettings: Sendable, Equatable, Codable {
     package var maximumWords = 50
     package var batch = 128
     package var rule = LearningRule()
+    /// The unknown user's vector, around which all start, is drawn from plus and minus this.
+    package var userScale = 0.3
     /// Shares of values that are dropped from X, V and u.
     package var dropout = Dropout()
     /// The share of training samples whose user is replaced by the unknown one, which so learns
@@ -50,16 +52,23 @@ package struct TrainingSettings: Sendable, Equatable, Codable {
             "the dimension \(dimension) is not in \(BundleConfiguration.Bounds.dimension)")
         try require((1...4096).contains(batch), "the batch \(batch) is not in 1...4096")
         try require(
+            (0...10).contains(userScale), "the users' scale is at least 0 and at most 10")
+        try require(
             rule.rate.isFinite && rule.rate > 0, "the learning rate must be above 0")
         try require(
             rule.penalty.isFinite && rule.penalty >= 0, "the penalty must be at least 0")
+        try require(
+            rule.maximumNorm.map { $0.isFinite && $0 > 0 } ?? true,
+            "the bound on the gradients' norm must be above 0")
         for share in [dropout.words, dropout.regions, dropout.users, unknownUsers] {
             try require(
                 (0..<1).contains(share), "a share of dropout is at least 0 and below 1")
         }
-        try require(
-            batchesOfCheck > 0 && patience > 0 && maximumEpochs > 0,
-            "checks, patience and epochs must be at least 1")
+        for count in [batchesOfCheck, patience, maximumEpochs] {
+            try require(
+                (1...1_000_000).contains(count),
+                "batches of a check, patience and epochs are 1 to 1000000")
+        }
     }
 }
 

@@ -60,7 +60,7 @@ struct BenchTrain: ParsableCommand {
         }
         learner.ready()
         let features = values(batch * shape.regions * shape.channels, 1).map { max(0, $0) }
-        let timing = features.withUnsafeBufferPointer { features in
+        let timing = try features.withUnsafeBufferPointer { features in
             let posts = (0..<batch).map { post in
                 TrainingSample(
                     features: features.baseAddress.map {
@@ -70,7 +70,7 @@ struct BenchTrain: ParsableCommand {
                     user: Int(noise.next() % UInt64(users)), target: values(1, 3)[0])
             }
             var loss = 0.0
-            let timing = options.measure(warmUps: 2) { loss = learner.learn(posts).loss }
+            let timing = try options.measure(warmUps: 2) { loss = try learner.learn(posts).loss }
             return (timing, loss)
         }
         let peak = MachinePeak.measure(

@@ -42,7 +42,7 @@ struct GoldenTrainingTests {
             golden.system, gate: golden.lstm_gate, weights: golden.weights, rule: rule)
         let images = try TrainingGolden.Images()
         for (posts, expected) in zip(golden.batches, golden.losses) {
-            let (_, loss) = learner.learn(try images.samples(posts))
+            let (_, loss) = try learner.learn(images.samples(posts))
             #expect(abs(loss - expected) <= 5e-5)
         }
         let file = try Safetensors(path: "\(TrainingGolden.folder)/trained.safetensors")
