@@ -38,7 +38,8 @@ let package = Package(
         .target(name: "Gallery", dependencies: ["Model"], exclude: ["GALLERY.md"]),
         .target(name: "Drawing", dependencies: ["CCairo", "Model", "Pipeline"]),
         .target(
-            name: "Training", dependencies: ["CKernels", "CLiblinear", "Model", "Pipeline"]),
+            name: "Training", dependencies: ["CKernels", "CLiblinear", "Model", "Pipeline"],
+            exclude: ["TRAINING.md"]),
         .target(name: "Kafka", dependencies: ["CRdkafka"]),
         .target(
             name: "Daemon",

@@ -217,14 +217,15 @@ struct EvaluateCommand: ParsableCommand {
                         .contents(maximumBytes: ImageLimits().maximumBytes + 1)
                 }
             let event = PostEvent(
-                pid: post.pid, uid: post.uid,
-                title: "[predicted \(rounded(Double(miss.score), 2)), was "
-                    + "\(rounded(Double(miss.target), 2))] \(post.title)",
-                tags: post.tags, description: post.description)
+                pid: post.pid, uid: post.uid, title: post.title, tags: post.tags,
+                description: post.description)
             let content = ReadPost.Content(
                 post: event, image: try bytes.map { try reader.image(of: $0) }, imageBytes: bytes)
             do {
-                let explanation = try explainer.explanation(of: content, for: [])
+                var explanation = try explainer.explanation(of: content, for: [])
+                explanation.title =
+                    "[predicted \(rounded(Double(miss.score), 2)), was "
+                    + "\(rounded(Double(miss.target), 2))] \(post.title)"
                 let name = "\(index + 1)-of-\(misses.count)"
                 try writePicture(
                     try ExplanationPage(explanation).html(), to: "\(folder)/\(name).html")

@@ -43,7 +43,7 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         /// Of `SeededWeights`, where there is no file.
         package var seed: UInt64?
         package var sha256: String
-        /// False for seeded weights: whatever shows a score made with them must say so.
+        /// False for seeded weights.
         package var trained: Bool
         package var origin: String
     }
@@ -51,6 +51,7 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
     package struct Head: Codable, Sendable, Equatable {
         package var file: String
         package var sha256: String
+        /// False for seeded weights: whatever shows a score made with them must say so.
         package var trained: Bool
         /// Nil where the network is whole.
         package var parts: Parts?

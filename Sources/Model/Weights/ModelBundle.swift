@@ -14,10 +14,9 @@ package final class ModelBundle: Sendable {
     private let backboneFile: Safetensors
     private let kernels: Kernels
 
-    /// True where any weight is seeded and not trained: scores mean nothing, and must say so.
-    package var isUntrained: Bool {
-        !configuration.backbone.trained || !configuration.head.trained
-    }
+    /// True where the head is seeded and not trained: scores mean nothing, and must say so. (A head
+    /// that was trained on a seeded backbone's features has learnt what there is to see in them.)
+    package var isUntrained: Bool { !configuration.head.trained }
 
     package init(folder: String) throws(ModelError) {
         self.folder = folder
