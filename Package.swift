@@ -30,15 +30,17 @@ let package = Package(
         .target(
             name: "Model",
             dependencies: [
-                "CJPEG", "CKernels", "COpenBLAS",
+                "CJPEG", "CKernels",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             exclude: ["MODEL.md"]),
         .target(name: "Pipeline", dependencies: ["Model"]),
         .target(name: "Gallery", dependencies: ["Model"], exclude: ["GALLERY.md"]),
-        .target(name: "Drawing", dependencies: ["CCairo", "Model", "Pipeline"]),
         .target(
-            name: "Training", dependencies: ["CKernels", "CLiblinear", "Model", "Pipeline"],
+            name: "Drawing", dependencies: ["CCairo", "Model", "Pipeline"], exclude: ["example.png"]),
+        .target(
+            name: "Training",
+            dependencies: ["CKernels", "CLiblinear", "COpenBLAS", "Model", "Pipeline"],
             exclude: ["TRAINING.md"]),
         .target(name: "Kafka", dependencies: ["CRdkafka"]),
         .target(

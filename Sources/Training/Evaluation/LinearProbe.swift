@@ -1,3 +1,6 @@
+import COpenBLAS
+
+
 /// How well a linear classifier tells classes apart by features: what is in reach of a network's
 /// head, before any head is judged.
 ///
@@ -77,7 +80,7 @@ package struct LinearProbe: Sendable {
     private let shares: [Double]
     /// X^T X of the standardised features, width x width, the lower triangle.
     private let gram: [Double]
-    /// X^T (Y - shares), width x classes.
+    /// X^T (Y - shares), classes x width.
     private let products: [Double]
 
     private init(train: [Sample], classes: Int) {
@@ -97,17 +100,23 @@ package struct LinearProbe: Sendable {
         let shares = (0..<classes).map { label in
             Double(train.count { $0.label == label }) / count
         }
-        var gram = [Double](repeating: 0, count: width * width)
         var products = [Double](repeating: 0, count: width * classes)
+        var rows: [Double] = []
+        rows.reserveCapacity(train.count * width)
         for sample in train {
             let row = Self.standardized(sample.features, means, scales)
-            for i in 0..<width where row[i] != 0 {
-                for j in 0...i { gram[i * width + j] += row[i] * row[j] }
-                for c in 0..<classes {
-                    products[i * classes + c] += row[i] * ((sample.label == c ? 1 : 0) - shares[c])
-                }
+            for c in 0..<classes {
+                let target = (sample.label == c ? 1 : 0) - shares[c]
+                for i in 0..<width { products[c * width + i] += row[i] * target }
             }
+            rows += row
         }
+        var gram = [Double](repeating: 0, count: width * width)
+        // One thread: another would look out for work, at the expense of whatever runs beside it.
+        openblas_set_num_threads(1)
+        cblas_dsyrk(
+            CblasRowMajor, CblasLower, CblasTrans, Int32(width), Int32(train.count), 1, rows,
+            Int32(width), 0, &gram, Int32(width))
         self.width = width
         self.classes = classes
         self.count = train.count
@@ -124,30 +133,16 @@ package struct LinearProbe: Sendable {
         features.indices.map { (Double(features[$0]) - means[$0]) * scales[$0] }
     }
 
-    /// (X^T X + penalty n I)^-1 X^T Y by Cholesky's decomposition: width x classes.
+    /// (X^T X + penalty n I)^-1 X^T Y by Cholesky's decomposition: classes x width. The penalty makes
+    /// it positive definite.
     private func weights(penalty: Double) -> [Double] {
         var factor = gram
         for i in 0..<width { factor[i * width + i] += penalty * Double(count) }
-        for i in 0..<width {
-            for j in 0...i {
-                var sum = factor[i * width + j]
-                for k in 0..<j { sum -= factor[i * width + k] * factor[j * width + k] }
-                factor[i * width + j] = i == j ? sum.squareRoot() : sum / factor[j * width + j]
-            }
-        }
         var solution = products
-        for c in 0..<classes {
-            for i in 0..<width {
-                var sum = solution[i * classes + c]
-                for k in 0..<i { sum -= factor[i * width + k] * solution[k * classes + c] }
-                solution[i * classes + c] = sum / factor[i * width + i]
-            }
-            for i in (0..<width).reversed() {
-                var sum = solution[i * classes + c]
-                for k in i + 1..<width { sum -= factor[k * width + i] * solution[k * classes + c] }
-                solution[i * classes + c] = sum / factor[i * width + i]
-            }
-        }
+        // A lower triangle by rows is LAPACK's upper one by columns.
+        var (triangle, order, rights) = (CChar(UInt8(ascii: "U")), Int32(width), Int32(classes))
+        var (leading, status) = (Int32(width), Int32(0))
+        dposv_(&triangle, &order, &rights, &factor, &leading, &solution, &order, &status)
         return solution
     }
 
@@ -156,7 +151,7 @@ package struct LinearProbe: Sendable {
             let row = Self.standardized(sample.features, means, scales)
             var scores = shares
             for i in 0..<width {
-                for c in 0..<classes { scores[c] += row[i] * weights[i * classes + c] }
+                for c in 0..<classes { scores[c] += row[i] * weights[c * width + i] }
             }
             return scores.indices.max { scores[$0] < scores[$1] } == sample.label
         }
