@@ -164,6 +164,8 @@ struct EvaluateCommand: ParsableCommand {
         _ truth: GalleryTruth, _ store: FeatureStore, _ progress: Progress
     ) throws {
         let head = try trained.head(run)
+        // Trained on text alone, it looks at nothing.
+        guard head.bundle.configuration.headShape.parts.reads_image else { return }
         let pictured = posts.filter { post in
             post.imageSHA256.map { store.features(ofImage: $0) != nil } ?? false
         }
@@ -209,19 +211,10 @@ struct EvaluateCommand: ParsableCommand {
         for (index, miss) in misses.enumerated() {
             progress.show("worst post \(index + 1) of \(misses.count)")
             guard let post = dataset.posts.first(where: { $0.pid == miss.pid }) else { continue }
-            let bytes =
-                try store == nil
-                ? nil
-                : post.image.map {
-                    try MappedFile(path: "\(dataset.imagesFolder)/\($0)")
-                        .contents(maximumBytes: ImageLimits().maximumBytes + 1)
-                }
-            let event = PostEvent(
-                pid: post.pid, uid: post.uid, title: post.title, tags: post.tags,
-                description: post.description)
-            let content = ReadPost.Content(
-                post: event, image: try bytes.map { try reader.image(of: $0) }, imageBytes: bytes)
             do {
+                let image = store == nil ? nil : post.image
+                let content = try content(
+                    of: post, image: image.map { "\(dataset.imagesFolder)/\($0)" }, reader)
                 var explanation = try explainer.explanation(of: content, for: [])
                 explanation.title =
                     "[predicted \(rounded(Double(miss.score), 2)), was "
@@ -236,5 +229,25 @@ struct EvaluateCommand: ParsableCommand {
         }
         try writePicture(try sheet.png(), to: "\(output)/worst.png")
         try writePicture(try sheet.html(), to: "\(folder)/index.html")
+    }
+
+    /// A post as it was evaluated: one whose image cannot be decoded has none.
+    private func content(
+        of post: PreparedPost, image path: String?, _ reader: PostImageReader
+    ) throws(ReadPost.Failure) -> ReadPost.Content {
+        let event = PostEvent(
+            pid: post.pid, uid: post.uid, title: post.title, tags: post.tags,
+            description: post.description)
+        do {
+            let bytes = try path.map {
+                try MappedFile(path: $0).contents(maximumBytes: ImageLimits().maximumBytes + 1)
+            }
+            return ReadPost.Content(
+                post: event, image: try bytes.map { try reader.image(of: $0) }, imageBytes: bytes)
+        } catch is ImageError {
+            return ReadPost.Content(post: event, image: nil, imageBytes: nil)
+        } catch {
+            throw ReadPost.Failure(.imageUnavailable, "\(error)")
+        }
     }
 }

@@ -48,11 +48,10 @@ package final class ModelBundle: Sendable {
             shape: configuration.headShape, kernels: kernels)
         let backbone = configuration.backbone
         if let seed = backbone.seed {
-            let file = try SeededBackbone(
-                seed: seed, blocks: backbone.blocks, side: configuration.image.side
-            ).cachedFile()
-            try file.requireChecksum(backbone.sha256)
-            backboneFile = try Safetensors(file: file)
+            backboneFile = try Safetensors(
+                file: SeededBackbone(
+                    seed: seed, blocks: backbone.blocks, side: configuration.image.side
+                ).cachedFile(sha256: backbone.sha256))
         } else {
             backboneFile = try Safetensors(file: open(backbone.file ?? "", backbone.sha256))
         }

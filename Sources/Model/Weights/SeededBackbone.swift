@@ -48,21 +48,35 @@ package struct SeededBackbone: Sendable {
     private var isBlind: Bool { blocks == Self.smallest.blocks }
 
     /// The weights' file, made when it is first asked for and kept in the user's cache.
-    package func cachedFile() throws(ModelError) -> MappedFile {
+    ///
+    /// - Parameter sha256: that it must have; nil where nothing names it.
+    package func cachedFile(sha256 expected: String? = nil) throws(ModelError) -> MappedFile {
         let layers = blocks.map { $0.map(String.init).joined(separator: ".") }
         let name = "backbone-\(seed)-\(layers.joined(separator: "-"))-\(side).safetensors"
         let path = "\(try Self.cacheFolder())/\(name)"
         if access(path, R_OK) != 0 {
             var weights = SeededWeights(seed: seed)
             let made = try make(&weights, workers: Workers(count: 2)) { _ in }
-            // Another process may be making the same file at the same time.
-            let part = "\(path).\(getpid())"
+            // Others may be making the same file at the same time: threads, processes, and those of
+            // another container, which may have the same id.
+            let part = "\(path).\(UInt64.random(in: .min ... .max))"
             try writeFile(made.file.bytes(), to: part)
             guard rename(part, path) == 0 else {
                 throw .invalid("cannot write \(path): \(String(cString: strerror(errno)))")
             }
         }
-        return try MappedFile(path: path)
+        let file = try MappedFile(path: path)
+        if let expected {
+            let found = file.sha256()
+            guard found == expected else {
+                throw .invalid(
+                    "\(path) has SHA-256 \(found.prefix(12))..., expected "
+                        + "\(expected.prefix(12))...; delete it, it is made anew; where that does "
+                        + "not help, seed, blocks or side were changed after the checksum was "
+                        + "written")
+            }
+        }
+        return file
     }
 
     private static func cacheFolder() throws(ModelError) -> String {
@@ -70,7 +84,11 @@ package struct SeededBackbone: Sendable {
             getenv(name).map { String(cString: $0) }.flatMap { $0.hasPrefix("/") ? $0 : nil }
         }
         let base = variable("XDG_CACHE_HOME") ?? variable("HOME").map { "\($0)/.cache" } ?? "/tmp"
-        try makeFolder("\(base)/uhan")
+        do {
+            try makeFolder("\(base)/uhan")
+        } catch {
+            throw .invalid("\(error); set XDG_CACHE_HOME to a folder that can be written to")
+        }
         return "\(base)/uhan"
     }
 }

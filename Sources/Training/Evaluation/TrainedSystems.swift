@@ -137,7 +137,7 @@ package struct TrainedSystems: Sendable {
     /// What a run's bundle makes of a post.
     package func head(_ run: Run) throws -> PostHead {
         let bundle = try ModelBundle(folder: run.folder)
-        if let features = data.features {
+        if let features = data.features, bundle.configuration.headShape.parts.reads_image {
             let backbone = bundle.configuration.backbone
             guard backbone.sha256 == features.identity.backboneSHA256 else {
                 throw TrainingError.invalid(
@@ -148,7 +148,9 @@ package struct TrainedSystems: Sendable {
     }
 
     package func prediction(of post: PreparedPost, by head: PostHead) -> Prediction {
-        let features = post.imageSHA256.flatMap { data.features?.features(ofImage: $0) }
+        let parts = head.bundle.configuration.headShape.parts
+        let image = parts.reads_image ? post.imageSHA256 : nil
+        let features = image.flatMap { data.features?.features(ofImage: $0) }
         let event = PostEvent(
             pid: post.pid, uid: post.uid, title: post.title, tags: post.tags,
             description: post.description)

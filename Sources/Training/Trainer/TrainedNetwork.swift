@@ -64,8 +64,11 @@ package enum TrainedNetwork {
         guard let features = data.features else { return .seeded(.smallest) }
         let (identity, origin) = (features.identity, features.backbone)
         if let seed = origin.seed {
-            return .seeded(
-                SeededBackbone(seed: seed, blocks: identity.blocks, side: identity.side))
+            let seeded = SeededBackbone(
+                seed: seed, blocks: identity.blocks, side: identity.side)
+            // Whatever lies in the cache, the bundle names the weights of the features.
+            _ = try seeded.cachedFile(sha256: identity.backboneSHA256)
+            return .seeded(seeded)
         }
         let file = try MappedFile(path: origin.file)
         try file.requireChecksum(identity.backboneSHA256)
