@@ -46,7 +46,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Kafka", "Pipeline", "Model",
+                "Gallery", "Kafka", "Pipeline", "Model",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"),
@@ -82,7 +82,8 @@ let package = Package(
         .testTarget(
             name: "TrainingTests", dependencies: ["Training", "Gallery", "Model", "Pipeline"]),
         .testTarget(name: "KafkaTests", dependencies: ["Kafka"]),
-        .testTarget(name: "CommandTests", dependencies: ["uhan", "Kafka", "Model"]),
+        .testTarget(
+            name: "CommandTests", dependencies: ["uhan", "Gallery", "Kafka", "Model"]),
     ],
     swiftLanguageModes: [.v6]
 )

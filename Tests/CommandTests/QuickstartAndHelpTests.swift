@@ -1,4 +1,5 @@
 import Foundation
+import Gallery
 import Testing
 
 @Suite struct QuickstartTests {
@@ -15,6 +16,114 @@ import Testing
         // Nothing of the machinery's coming down is seen.
         #expect(!ending.errors.contains("ERROR") && !ending.errors.contains("WARN"), "\(ending)")
     }
+
+    // MARK: Beside the truth
+
+    /// What is shown of a post of the gallery.
+    private struct Shown {
+        let score: Double
+        let truth: String
+        let observed: Double
+        let post: GalleryPost
+        let text: String
+    }
+
+    private func shown(_ ending: Program.Ending) throws -> [Shown] {
+        let gallery = Gallery(seed: 1, posts: 20_000)
+        let shown = ending.errors.components(separatedBy: "\n\n").first { $0.hasPrefix("#1") }
+        return try "\n\(shown ?? "")".components(separatedBy: "\n#").dropFirst().map {
+            let pid = try #require($0.firstMatch(of: /post-0*([0-9]+)/), "\($0)")
+            let score = try #require($0.firstMatch(of: /score (-?[0-9.]+),/), "\($0)")
+            let truth = try #require($0.firstMatch(of: /truth (.+ say (-?[0-9.]+))\n/), "\($0)")
+            return Shown(
+                score: try #require(Double(score.1)), truth: String(truth.1),
+                observed: try #require(Double(truth.2)),
+                post: gallery.post(try #require(Int(pid.1))), text: $0)
+        }
+    }
+
+    /// The last running figures: of the scores, and of the law.
+    private func errorSoFar(_ ending: Program.Ending) throws -> (model: Double, law: Double) {
+        let line = /mean squared error ([0-9.]+), irreducible ([0-9.]+);/
+        let last = try #require(ending.errors.matches(of: line).last, "\(ending)")
+        return (try #require(Double(last.1)), try #require(Double(last.2)))
+    }
+
+    @Test func aModelTrainedOnTheGalleryStandsBesideTheTruth() async throws {
+        let folder = try Folder()
+        let environment = ["XDG_CACHE_HOME": folder.file("cache")]
+        let (gallery, data) = (folder.file("gallery"), folder.file("data"))
+        let (features, models) = (folder.file("features"), folder.file("models"))
+        for step in [
+            ["gallery", "--seed", "1", "--posts", "100", "--output", gallery],
+            ["prepare", "--posts", "\(gallery)/posts.jsonl", "--output", data],
+            ["features", "--data", data, "--backbone", "small", "--output", features],
+            ["train", "--data", data, "--features", features, "--output", models]
+                + ["--dimension", "8", "--batch", "32", "--maximum-epochs", "2"],
+        ] {
+            let ending = try await Program.run(step, environment: environment)
+            try #require(ending.status == 0, "\(ending)")
+        }
+
+        let ending = try await Program.run(
+            ["quickstart", "--posts", "6", "--model", "\(models)/uhan/seed-1"],
+            environment: environment)
+        #expect(ending.status == 0 && ending.output == "", "\(ending)")
+        #expect(ending.errors.contains("6 posts answered"), "\(ending)")
+        #expect(!ending.errors.lowercased().contains("untrained"), "\(ending)")
+        // Only posts of users that it knows.
+        #expect(!ending.errors.contains("unknown_user"), "\(ending)")
+
+        let shown = try shown(ending)
+        #expect(Set(shown.map(\.post.pid)).count == 6)
+        for shown in shown {
+            let post = shown.post
+            #expect(post.index >= 20_000)
+            #expect(shown.text.contains("   \(post.uid)   "))
+            let expected = String(format: "%.2f", post.expectedScore)
+            #expect(
+                shown.truth.hasPrefix(
+                    "\(expected) without noise; \(post.lastObservation.views) views after 3"))
+            #expect(abs(shown.observed - post.observedScore) < 0.0051)
+            for word in post.words {
+                let counts = shown.text.firstMatch(of: /words that matter: .+/)
+                #expect(counts?.0.contains(word.word) == word.warm, "\(shown.text)")
+            }
+            if let subject = post.subject, let thing = post.picture?.objects[subject] {
+                #expect(shown.text.contains("counts: the \(thing.color) \(thing.kind)"))
+                #expect(shown.text.contains(" % on it\n"))
+            }
+            #expect(shown.text.split(separator: "\n").count <= 8, "\(shown.text)")
+        }
+        let errors = try errorSoFar(ending)
+        let square = shown.map { pow($0.score - $0.post.observedScore, 2) }.reduce(0, +) / 6
+        let law =
+            shown.map { pow($0.post.expectedScore - $0.post.observedScore, 2) }.reduce(0, +) / 6
+        // The scores are shown to two places.
+        #expect(abs(errors.model - square) < 0.05, "\(errors), \(square)")
+        #expect(abs(errors.law - law) < 0.0051, "\(errors), \(law)")
+    }
+
+    /// The one that comes with the project: guessing the mean has an error of 3.6.
+    @Test func theModelThatComesWithItMeansSomething() async throws {
+        let folder = try Folder()
+        let scripts = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../Scripts/quickstart-model").standardized
+        let ending = try await Program.run(
+            ["quickstart", "--posts", "200", "--model", scripts.path],
+            environment: ["XDG_CACHE_HOME": folder.file("cache")])
+        #expect(ending.status == 0, "\(ending)")
+        #expect(!ending.errors.lowercased().contains("untrained"), "\(ending)")
+        let errors = try errorSoFar(ending)
+        #expect(errors.model < 1.3, "\(errors)")
+        #expect(errors.law < 0.4, "\(errors)")
+        let onSubject = ending.errors.matches(of: /([0-9]+) % on it\n/).compactMap { Double($0.1) }
+        #expect(onSubject.count > 100)
+        // The subject is 5 % of the picture.
+        #expect(onSubject.reduce(0, +) / Double(onSubject.count) > 25)
+    }
+
+    // MARK: Use
 
     @Test func itTakesAFolderOfPosts() async throws {
         let folder = try Folder()

@@ -7,13 +7,6 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// Where this user's caches lie: $XDG_CACHE_HOME/uhan or ~/.cache/uhan.
-func cacheDirectory() -> String {
-    let environment = ProcessInfo.processInfo.environment
-    if let cache = environment["XDG_CACHE_HOME"], cache.hasPrefix("/") { return "\(cache)/uhan" }
-    return "\(environment["HOME"] ?? "/tmp")/.cache/uhan"
-}
-
 func temporaryDirectory(named name: String) throws(ModelError) -> String {
     let parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
     var template = Array("\(parent)/\(name)-XXXXXX".utf8CString)

@@ -1,3 +1,4 @@
+import Gallery
 import Model
 import Pipeline
 
@@ -9,14 +10,10 @@ import Foundation
 
 /// Where quickstart's posts come from.
 enum PostSource: Sendable {
-    /// Pictures that the project draws, each sent inline; they never end.
-    case scenes
+    /// Posts that the project makes up, each picture sent inline; they never end.
+    case gallery(GalleryPosts)
     /// A folder of real ones, each sent by reference.
     case folder(FolderPosts)
-
-    private static let sceneWidth = 960
-    private static let sceneHeight = 640
-    private static let sceneUsers: UInt64 = 20
 
     /// A post to publish: the record's key and value.
     struct Outgoing {
@@ -24,21 +21,17 @@ enum PostSource: Sendable {
         let value: [UInt8]
     }
 
-    /// Post number `index`; nil where there are no more.
-    func post(_ index: Int, limit: Int?) throws -> Outgoing? {
+    /// Post number `index`, asked for in order from 0; nil where there are no more.
+    mutating func post(_ index: Int, limit: Int?) throws -> Outgoing? {
         if let limit, index >= limit { return nil }
         switch self {
-        case .scenes:
-            let scene = SampleScene(seed: UInt64(index))
-            let picture = scene.render(width: Self.sceneWidth, height: Self.sceneHeight)
-            var generator = SplitMix64(seed: UInt64(index))
-            // Sixteen of the twenty are known to the model.
-            let user = "user-\(1 + generator.next() % Self.sceneUsers)"
+        case .gallery(var gallery):
+            let post = gallery.next()
+            self = .gallery(gallery)
             return try Outgoing(
                 PostJSON(
-                    uid: user, pid: "scene-\(index)", title: scene.title,
-                    alltags: scene.tags.joined(separator: " "),
-                    image_base64: Data(JPEG.encode(picture, quality: 85)).base64EncodedString()))
+                    uid: post.uid, pid: post.pid, title: post.title, alltags: post.tags,
+                    image_base64: try post.jpeg().map { Data($0).base64EncodedString() }))
         case .folder(let folder):
             guard limit != nil || index < folder.posts.count else { return nil }
             let post = folder.posts[index % folder.posts.count]
@@ -48,6 +41,41 @@ enum PostSource: Sendable {
                     description: post.description.isEmpty ? nil : post.description,
                     image_url: folder.imageURL(of: post),
                     image_base64: folder.inlineImage(of: post)))
+        }
+    }
+
+    var isEndless: Bool {
+        switch self {
+        case .gallery: true
+        case .folder: false
+        }
+    }
+
+    /// Shows the gallery's posts of these users alone, where it has any.
+    mutating func show(users: [String]) {
+        guard case .gallery(var gallery) = self else { return }
+        gallery.show(users: users)
+        self = .gallery(gallery)
+    }
+
+    /// What is true of a post, where that is known.
+    func truth(of pid: String) -> GalleryPost? {
+        guard case .gallery(let gallery) = self else { return nil }
+        return gallery.post(id: pid)
+    }
+
+    /// Every word of theirs, for a model that is made for them.
+    var words: [String] {
+        switch self {
+        case .gallery(let gallery): gallery.words
+        case .folder(let folder): folder.words
+        }
+    }
+
+    var users: [String] {
+        switch self {
+        case .gallery(let gallery): gallery.users
+        case .folder(let folder): folder.users
         }
     }
 }

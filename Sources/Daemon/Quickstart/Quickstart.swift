@@ -10,7 +10,7 @@ package struct Quickstart: Sendable {
     package struct Options: Sendable {
         /// Ends after so many posts; nil: at the end of the folder, or never.
         package var posts: Int?
-        /// A folder with `posts.jsonl` and images; nil: posts that the project draws itself.
+        /// A folder with `posts.jsonl` and images; nil: posts of the synthetic gallery.
         package var folder: String?
         /// nil: one with seeded weights.
         package var model: ModelBundle?
@@ -25,6 +25,12 @@ package struct Quickstart: Sendable {
     }
 
     private static let topics = ServeConfiguration.Topics()
+    private static let aboutTheGallery = """
+
+        posts are made up, by users that the model knows (if any); what makes them popular
+        is known: the truth stands under each score; a thing is 5 % of its picture, so even
+        attention has 5 % on it
+        """
 
     private let options: Options
     private let say: @Sendable (String) -> Void
@@ -36,9 +42,12 @@ package struct Quickstart: Sendable {
     }
 
     package func run() async throws {
-        let posts = try options.folder.map { try FolderPosts(folder: $0) }
-        let model = try QuickstartModel(options: options, posts: posts, say: say)
+        var source =
+            try options.folder.map { .folder(try FolderPosts(folder: $0)) }
+            ?? PostSource.gallery(GalleryPosts())
+        let model = try QuickstartModel(options: options, source: source, say: say)
         defer { model.removeTemporary() }
+        source.show(users: model.bundle.users.ids)
 
         let broker = try EmbeddedBroker()
         for topic in [Self.topics.posts, Self.topics.scores] {
@@ -53,8 +62,7 @@ package struct Quickstart: Sendable {
             logger: Logger(label: "uhan"), status: status)
         let show = QuickstartShow(
             bootstrap: broker.bootstrapServers, topics: Self.topics,
-            source: posts.map(PostSource.folder) ?? .scenes, limit: options.posts, status: status,
-            say: say)
+            source: source, limit: options.posts, status: status, say: say)
         try await ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [
@@ -92,7 +100,8 @@ package struct Quickstart: Sendable {
               \(kcat) -t \(Self.topics.deadLetters) -f '%h %k\\n'
             model \(bundle.version), \(bundle.configuration.image.side) pixels a side, \
             \(bundle.vocabulary.count) words, \(bundle.users.count) users\
-            \(bundle.isUntrained ? "; UNTRAINED weights: scores and attention mean nothing" : "")
+            \(bundle.isUntrained ? "; UNTRAINED weights: scores and attention mean nothing" : "")\
+            \(options.folder == nil ? Self.aboutTheGallery : "")
             Ctrl-C ends it
             """)
     }
@@ -105,31 +114,29 @@ struct QuickstartModel {
     let bundle: ModelBundle
     private let temporaryFolder: String?
 
-    /// Without a given bundle: one with seeded weights, kept in the user's cache; for a folder of
-    /// posts, one for their words and users around the same backbone, in a temporary folder.
+    /// Without a given bundle: one with seeded weights for the words and users of the posts, in a
+    /// temporary folder, around a backbone that is kept in the user's cache.
     init(
-        options: Quickstart.Options, posts: FolderPosts?, say: @Sendable (String) -> Void
+        options: Quickstart.Options, source: PostSource, say: @Sendable (String) -> Void
     ) throws {
         if let model = options.model {
             bundle = model
             temporaryFolder = nil
             return
         }
-        let cached = try Self.cachedBundle(threads: options.threads, say: say)
-        guard let posts else {
-            bundle = cached
-            temporaryFolder = nil
-            return
-        }
+        say("a model with seeded weights; its VGG16 is made once and cached, which takes seconds")
         let folder = try temporaryDirectory(named: "uhan-quickstart")
         var seeded = SeededBundle(seed: Self.seed)
         seeded.name = "quickstart"
-        seeded.words = posts.words
-        seeded.users = posts.users
-        seeded.backbone = .init(
-            path: "\(cached.folder)/backbone.safetensors", link: true, normalization: .torchvision,
-            trained: false, origin: "seed \(Self.seed)")
+        seeded.words = source.words
+        seeded.users = source.users
         do {
+            let backbone = try SeededBackbone(
+                seed: Self.seed, blocks: seeded.blocks, side: seeded.side
+            ).cachedFile()
+            seeded.backbone = .init(
+                path: backbone.path, link: true, normalization: SeededBackbone.normalization,
+                trained: false, origin: "seed \(Self.seed)")
             _ = try seeded.write(to: folder, workers: Workers(count: options.threads)) { _ in }
             bundle = try ModelBundle(folder: folder)
         } catch {
@@ -141,19 +148,5 @@ struct QuickstartModel {
 
     func removeTemporary() {
         if let temporaryFolder { removeDirectory(temporaryFolder) }
-    }
-
-    private static func cachedBundle(
-        threads: Int, say: (String) -> Void
-    ) throws -> ModelBundle {
-        let folder = "\(cacheDirectory())/quickstart-\(seed)"
-        if let bundle = try? ModelBundle(folder: folder) { return bundle }
-        // What is there is of an earlier version, or was left half made.
-        removeDirectory(folder)
-        say("making a model with seeded weights in \(folder) (once, some seconds)")
-        var seeded = SeededBundle(seed: seed)
-        seeded.name = "quickstart"
-        _ = try seeded.write(to: folder, workers: Workers(count: threads)) { _ in }
-        return try ModelBundle(folder: folder)
     }
 }

@@ -15,6 +15,8 @@ struct QuickstartShow: Service {
     /// never runs further ahead of the scores than this.
     private static let maximumAhead = 8
     private static let pollMilliseconds = 50
+    /// Between two posts that never end, where a person reads along.
+    private static let pauseToRead = Duration.seconds(1)
 
     let bootstrap: String
     let topics: ServeConfiguration.Topics
@@ -54,13 +56,18 @@ struct QuickstartShow: Service {
                 properties: ["group.id": "quickstart-viewer", "fetch.wait.max.ms": "50"])
         ) { _, _ in [:] }
         try consumer.subscribe(topics: [topics.scores, topics.deadLetters])
-        let view = ScoreView()
+        var view = ScoreView()
+        var source = source
 
+        let pause = view.isOnTerminal && source.isEndless ? Self.pauseToRead : .zero
+        var nextPost = ContinuousClock.now
         var published = 0
         var answered = 0
         var isDone = false
         while !isStopping.isSet, !(isDone && answered >= published) {
-            while !isDone, published - answered < Self.maximumAhead {
+            while !isDone, published - answered < Self.maximumAhead,
+                ContinuousClock.now >= nextPost
+            {
                 guard let post = try source.post(published, limit: limit) else {
                     isDone = true
                     break
@@ -68,6 +75,7 @@ struct QuickstartShow: Service {
                 try producer.produce(
                     ProducerRecord(topic: topics.posts, key: post.key, value: post.value))
                 published += 1
+                nextPost = .now + pause
             }
             producer.poll()
             guard let message = try consumer.poll(timeoutMilliseconds: Self.pollMilliseconds) else {
@@ -81,7 +89,7 @@ struct QuickstartShow: Service {
                 say(
                     view.score(
                         message.value ?? [], number: answered, lag: status.lag,
-                        inFlight: status.inFlight))
+                        inFlight: status.inFlight, truth: source.truth(of:)))
             }
         }
         say("\n\(answered) posts answered")
