@@ -37,7 +37,8 @@ let package = Package(
         .target(name: "Pipeline", dependencies: ["Model"]),
         .target(name: "Gallery", dependencies: ["Model"], exclude: ["GALLERY.md"]),
         .target(
-            name: "Drawing", dependencies: ["CCairo", "Model", "Pipeline"], exclude: ["example.png"]),
+            name: "Drawing", dependencies: ["CCairo", "Model", "Pipeline"], exclude: ["example.png"]
+        ),
         .target(
             name: "Training",
             dependencies: ["CKernels", "CLiblinear", "COpenBLAS", "Model", "Pipeline"],

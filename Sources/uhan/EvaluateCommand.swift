@@ -64,6 +64,7 @@ struct EvaluateCommand: ParsableCommand {
 
         var entries: [Evaluation.System] = []
         var bestUHAN: TrainedSystems.Run?
+        var missing: [SystemName] = []
         for system in systems.names {
             let runs = try trained.runs(of: system)
             guard let first = runs.first else {
@@ -72,7 +73,7 @@ struct EvaluateCommand: ParsableCommand {
                         "\(models) has no finished \(system.rawValue); train it with 'uhan train "
                             + "--systems \(system.rawValue)'")
                 }
-                say("\(system.rawValue): not there, left out")
+                missing.append(system)
                 continue
             }
             if system == .uhan { bestUHAN = first }
@@ -85,6 +86,9 @@ struct EvaluateCommand: ParsableCommand {
         progress.clear()
         guard !entries.isEmpty else {
             throw CommandError("\(models) has no trained system; 'uhan train' makes them")
+        }
+        if !missing.isEmpty {
+            say("not there, left out: \(missing.map(\.rawValue).joined(separator: ", "))")
         }
 
         let gallery = try GalleryBehind(dataset)

@@ -20,6 +20,12 @@ struct Uhan: AsyncParsableCommand {
             Score posts from Kafka:
               uhan serve --config uhan.yaml
 
+            Train a model (on posts that are made up, where you have none):
+              uhan gallery --posts 20000 --output gallery
+              uhan prepare --posts gallery/posts.jsonl --output data
+              uhan features --data data --backbone small --output features
+              uhan train --data data --features features --output models
+
             Results go to stdout as JSON, one object a line; everything for people to stderr.
             """,
         version: "0.1.0",

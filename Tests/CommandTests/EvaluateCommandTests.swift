@@ -230,7 +230,7 @@ import Testing
         let markdown = try stage.text("report/table.md")
         for name in Self.systems + ["oracle"] { #expect(markdown.contains("| \(name) |")) }
         #expect(ending.errors.contains(markdown))
-        #expect(ending.errors.contains("dualatt: not there, left out"))
+        #expect(ending.errors.contains("not there, left out: dmf-user, dualatt"))
         let png: [UInt8] = [0x89, 0x50, 0x4E, 0x47]
         for name in ["plot.png", "worst.png"] {
             #expect(try stage.folder.bytes(of: "report/\(name)").starts(with: png), "\(name)")

@@ -1,6 +1,5 @@
 import COpenBLAS
 
-
 /// How well a linear classifier tells classes apart by features: what is in reach of a network's
 /// head, before any head is judged.
 ///

@@ -72,7 +72,7 @@ actor Peer {
         while true {
             do {
                 return try producer.produce(record)
-            } catch where error.isQueueFull {
+            } catch  where error.isQueueFull {
                 try? producer.flush(timeoutMilliseconds: 100)
             }
         }
