@@ -128,11 +128,15 @@ final class RunningProgram: Sendable {
             let (end, ended) = AsyncStream.makeStream(of: Void.self)
             self.end = end
             Thread.detachNewThread { [self] in
+                // By hand: FileHandle ends the whole test run where a signal interrupts a read.
+                var chunk = [UInt8](repeating: 0, count: 1 << 16)
                 while true {
-                    // Comes with whatever is there; `read(upToCount:)` waits until it is so much.
-                    let chunk = handle.availableData
-                    if chunk.isEmpty { break }
-                    lock.withLock { bytes += chunk }
+                    let count = read(handle.fileDescriptor, &chunk, chunk.count)
+                    if count > 0 {
+                        lock.withLock { bytes += chunk.prefix(count) }
+                    } else if count == 0 || errno != EINTR {
+                        break
+                    }
                 }
                 ended.finish()
             }
