@@ -127,6 +127,11 @@ struct TrainCommand: ParsableCommand {
         let workers = Workers(count: threads)
         let interruption = Interruption()
         for system in systems.names {
+            if system == .uhanImage, store == nil, systems.names.count == SystemName.allCases.count
+            {
+                say("\(system.rawValue) reads images alone, and there are no features: left out")
+                continue
+            }
             for seed in seed..<seed + UInt64(runs) {
                 let folder = TrainedSystems.folder(of: system, seed: seed, in: output)
                 guard system.network != nil else {

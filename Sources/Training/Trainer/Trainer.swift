@@ -57,7 +57,8 @@ package final class Trainer {
         validation = data.samples(of: .validation)
         record = TrainingRecord(
             settings: settings, dataset: data.dataset.version,
-            gallery_sha256: data.dataset.gallerySHA256, features: data.features?.identity)
+            gallery_sha256: data.dataset.gallerySHA256, features: data.features?.identity,
+            images: (training + validation).count { $0.features != nil })
         let kernels = try asTrainingError { () throws(ModelError) in try Kernels.chosen() }
         learner = try Learner(
             network.kind, shape: data.shape(settings), users: data.users.count,
@@ -136,7 +137,7 @@ package final class Trainer {
 
     private func requireOurs(_ other: TrainingRecord) throws(TrainingError) {
         guard other.settings == settings, other.dataset == record.dataset,
-            other.features == record.features
+            other.features == record.features, other.images == record.images
         else {
             throw .invalid(
                 "\(folder) holds training with other settings, data or features; choose another "

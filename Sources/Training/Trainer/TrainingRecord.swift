@@ -9,6 +9,8 @@ package struct TrainingRecord: Sendable, Equatable, Codable {
     package var gallery_sha256: String?
     /// Of the features; nil where no image was read.
     package var features: FeatureIdentity?
+    /// Posts to train on and to validate with whose image has features.
+    package var images: Int?
     package var checks: [Check] = []
     package var finished = false
     /// Why training ended: "patience", "epochs"; nil while it goes on.
