@@ -54,6 +54,7 @@ extension SceneRandom {
     enum Stream: UInt64 {
         case law = 1
         case groups, users, author, picture, text, noise, time
+        case tasteChange, newGroups, newUsers, newAuthor
     }
 
     /// Even over 0 ..< 1.

@@ -22,6 +22,8 @@ package struct GalleryFolder {
         let seed: UInt64
         let posts: Int
         let users: Int
+        let taste_change: Gallery.TasteChange?
+        let new_users: Gallery.NewUsers?
     }
 
     /// What a post comes to, made by any thread.
@@ -44,7 +46,7 @@ package struct GalleryFolder {
         _ gallery: Gallery, workers: Workers, progress: (Int) -> Void
     ) throws -> GalleryReport {
         try claim(gallery)
-        var tally = GalleryTally()
+        var (tally, newUsers) = (GalleryTally(), NewUsersTally(gallery))
         var imageSums: [(path: String, sha256: String)] = []
         var views: [(arrivesAt: Int, pid: String, line: GalleryRecord.View)] = []
         do {
@@ -64,6 +66,7 @@ package struct GalleryFolder {
                             (observation.arrivesAt, made.post.pid, made.post.view(observation)))
                     }
                     tally.add(made.post)
+                    newUsers.add(made.post)
                 }
                 next = range.upperBound
                 progress(next)
@@ -89,10 +92,12 @@ package struct GalleryFolder {
         for (path, sha256) in imageSums { sums += "\(sha256)  \(path)\n" }
 
         let report = GalleryReport(
-            seed: gallery.seed, posts: gallery.postCount, users: gallery.users.count,
+            seed: gallery.seed, posts: gallery.postCount, users: gallery.regularUserCount,
+            taste_change: gallery.tasteChange, new_users: gallery.newUsers,
             sha256: sha256Hex(Array(sums.utf8)), files: files, counts: tally.counts,
             mean: tally.mean, variance: tally.variance, shares: tally.shares,
-            oracle: tally.oracle, global_mean: tally.globalMean, law: gallery.law)
+            oracle: tally.oracle, global_mean: tally.globalMean, new_users_oracle: newUsers.figures,
+            law: gallery.law)
         let encoder = Self.encoder
         encoder.outputFormatting.insert(.prettyPrinted)
         try writeFile(
@@ -138,7 +143,8 @@ package struct GalleryFolder {
     /// left.
     private func claim(_ gallery: Gallery) throws {
         let unfinished = Unfinished(
-            seed: gallery.seed, posts: gallery.postCount, users: gallery.users.count)
+            seed: gallery.seed, posts: gallery.postCount, users: gallery.regularUserCount,
+            taste_change: gallery.tasteChange, new_users: gallery.newUsers)
         try Self.makeFolder(path)
         let names = try FileManager.default.contentsOfDirectory(atPath: path)
         if names.contains("gallery.json") {
@@ -151,7 +157,7 @@ package struct GalleryFolder {
             guard earlier == unfinished else {
                 throw GalleryError(
                     "\(path) holds part of another gallery (see \(unfinishedPath)); finish it "
-                        + "with the same --seed, --posts and --users, or choose another folder")
+                        + "with the options that it was begun with, or choose another folder")
             }
         } else if !names.isEmpty {
             throw GalleryError("\(path) is not empty; choose a folder that is, or a new one")

@@ -57,6 +57,30 @@ package struct GalleryLaw: Sendable, Codable, Equatable {
         self.groups = groups
     }
 
+    // MARK: What a post is worth to a group
+
+    /// The object that counts: the one that the text names, which is the first; otherwise the
+    /// group's favourite. Nil where neither is there, and all count alike.
+    func subject(of objects: [GalleryObject], isNamed: Bool, to group: Int) -> Int? {
+        isNamed ? 0 : objects.firstIndex { $0.kind == groups[group].favorite }
+    }
+
+    func appeal(of color: GalleryColor, to group: Int) -> Double {
+        (colors[color.rawValue] ?? 0) + (groups[group].colors[color.rawValue] ?? 0)
+    }
+
+    func appeal(of word: String, about topic: GalleryTopic, to group: Int) -> Double {
+        ExactMath.rounded(
+            (topics[topic.rawValue] ?? 0) + (groups[group].topics[topic.rawValue] ?? 0)
+                + (words[word] ?? 0))
+    }
+
+    func effect(of picture: GalleryPicture?) -> Double {
+        picture.flatMap { places[$0.place.word] } ?? 0
+    }
+
+    // MARK: Tables
+
     /// Evenly spaced values around 0, dealt out at random: they spread as far with any seed.
     private static func spread(
         _ names: [String], deviation: Double, using random: inout SceneRandom

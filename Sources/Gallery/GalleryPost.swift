@@ -86,16 +86,13 @@ package struct GalleryPost: Sendable {
         self.postedAt = postedAt
         self.picture = picture
 
-        let taste = law.groups[author.group]
         let objects = picture?.objects ?? []
         isSubjectNamed = text.namesSubject
-        // The text is about the first object.
-        subject =
-            text.namesSubject ? 0 : objects.firstIndex { $0.kind == taste.favorite }
+        subject = law.subject(of: objects, isNamed: text.namesSubject, to: author.group)
         colorAppeals = objects.map {
-            let name = $0.color.rawValue
-            return ExactMath.rounded(
-                (law.colors[name] ?? 0) + (taste.colors[name] ?? 0) + (author.colors[name] ?? 0))
+            ExactMath.rounded(
+                law.appeal(of: $0.color, to: author.group)
+                    + (author.colors[$0.color.rawValue] ?? 0))
         }
         let image: Double =
             if let subject {
@@ -106,9 +103,7 @@ package struct GalleryPost: Sendable {
 
         let warmCount = text.topics.count { author.warm.contains($0.topic) }
         words = text.topics.map { topic, word in
-            let appeal = ExactMath.rounded(
-                (law.topics[topic.rawValue] ?? 0) + (taste.topics[topic.rawValue] ?? 0)
-                    + (law.words[word] ?? 0))
+            let appeal = law.appeal(of: word, about: topic, to: author.group)
             let isWarm = author.warm.contains(topic)
             return PlantedWord(
                 word: word, topic: topic, warm: isWarm, appeal: appeal,
@@ -119,7 +114,7 @@ package struct GalleryPost: Sendable {
         let parts = Parts(
             base: law.base, user: author.audience, image: ExactMath.rounded(image),
             text: ExactMath.rounded(words.reduce(0) { $0 + $1.contribution }),
-            place: picture.flatMap { law.places[$0.place.word] } ?? 0,
+            place: law.effect(of: picture),
             noise: ExactMath.rounded(law.noiseDeviation * random.gaussian()))
         self.parts = parts
         let expected = parts.base + parts.user + parts.image + parts.text + parts.place

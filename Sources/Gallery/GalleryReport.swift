@@ -9,7 +9,10 @@ package struct GalleryReport: Codable, Sendable, Equatable {
     package var format_version = Self.formatVersion
     package var seed: UInt64
     package var posts: Int
+    /// Without the new ones.
     package var users: Int
+    package var taste_change: Gallery.TasteChange?
+    package var new_users: Gallery.NewUsers?
     /// Of the lines "SHA-256, two blanks, path" of all files in the order posts.jsonl,
     /// truth.jsonl, users.jsonl, views.jsonl, images by path: what `sha256sum` prints.
     package var sha256: String
@@ -24,6 +27,9 @@ package struct GalleryReport: Codable, Sendable, Equatable {
     package var oracle: ErrorFigures
     /// The error of one number for all posts, their mean.
     package var global_mean: ErrorFigures
+    /// Of the new users' posts: the error of one who knows the law, and of the user only the posts
+    /// before (`GalleryOracle`). Nil where there are no new users.
+    package var new_users_oracle: [LearningFigures]?
     package var law: GalleryLaw
 
     package struct Counts: Codable, Sendable, Equatable {
@@ -45,6 +51,15 @@ package struct GalleryReport: Codable, Sendable, Equatable {
     package struct ErrorFigures: Codable, Sendable, Equatable {
         package var mse: Double
         package var mae: Double
+    }
+
+    /// Of the posts whose users have had so many before, their scores all known by then.
+    package struct LearningFigures: Codable, Sendable, Equatable {
+        package var labels: Int
+        package var posts: Int
+        package var mse: Double
+        /// What the mean squared error should be, with these posts and others like them.
+        package var expected_mse: Double
     }
 }
 
@@ -101,5 +116,54 @@ struct GalleryTally {
     private static func variance(_ values: [Double]) -> Double {
         let mean = mean(values)
         return Self.mean(values.map { ($0 - mean) * ($0 - mean) })
+    }
+}
+
+/// Adds up how well an oracle comes to know the new users.
+struct NewUsersTally {
+    private struct Sums {
+        var posts = 0
+        var squares = 0.0
+        var variances = 0.0
+    }
+
+    private static let labelCounts = [0, 1, 2, 5, 10, 20]
+
+    private let fresh: GalleryOracle
+    private let newUsers: Set<String>
+    private var oracles: [String: (labels: Int, oracle: GalleryOracle)] = [:]
+    private var sums: [Int: Sums] = [:]
+
+    init(_ gallery: Gallery) {
+        fresh = GalleryOracle(law: gallery.law)
+        newUsers = Set(gallery.users.dropFirst(gallery.regularUserCount).map(\.uid))
+    }
+
+    /// - Parameter post: in the order of their times.
+    mutating func add(_ post: GalleryPost) {
+        guard newUsers.contains(post.uid) else { return }
+        var (labels, oracle) = oracles[post.uid] ?? (0, fresh)
+        guard labels <= Self.labelCounts[Self.labelCounts.count - 1] else { return }
+        if Self.labelCounts.contains(labels) {
+            let expectation = oracle.expectation(of: post)
+            let residual = post.observedScore - expectation.score
+            sums[labels, default: Sums()].posts += 1
+            sums[labels, default: Sums()].squares += residual * residual
+            sums[labels, default: Sums()].variances += expectation.variance
+        }
+        oracle.learn(post, score: post.observedScore)
+        oracles[post.uid] = (labels + 1, oracle)
+    }
+
+    /// Nil where there are no new users.
+    var figures: [GalleryReport.LearningFigures]? {
+        guard !newUsers.isEmpty else { return nil }
+        return Self.labelCounts.compactMap { labels in
+            sums[labels].map {
+                GalleryReport.LearningFigures(
+                    labels: labels, posts: $0.posts, mse: $0.squares / Double($0.posts),
+                    expected_mse: $0.variances / Double($0.posts))
+            }
+        }
     }
 }

@@ -25,7 +25,13 @@ struct GalleryMake: ParsableCommand {
             them is in gallery.json, which is written last. A run that was stopped is begun anew \
             by the same command.
 
+            For learning in the stream: from --taste-change-day on, the share --taste-change-share \
+            of the users have the tastes and the audience of another user; and from \
+            --new-users-from on, --new-users users who were not there before write half of the \
+            posts. Days count from the first post's, which is 0; a day has 96 posts.
+
               uhan gallery --seed 1 --posts 10000 --output gallery
+              uhan gallery --seed 1 --posts 20000 --taste-change-day 160 --output gallery
             """)
 
     @Option(help: "What everything is made from: a number from 0.")
@@ -36,6 +42,19 @@ struct GalleryMake: ParsableCommand {
 
     @Option(help: "How many users; by default one for 60 posts, at least 20.")
     var users: Int?
+
+    @Option(help: "The day on which tastes change. (default: they do not)")
+    var tasteChangeDay: Int?
+
+    @Option(
+        help: "The share of the users whose tastes change, above 0 and at most 1. (default: 0.25)")
+    var tasteChangeShare: Double?
+
+    @Option(help: "How many users come on one day, 1 to 1000. (default: none)")
+    var newUsers: Int?
+
+    @Option(help: "The day on which they come.")
+    var newUsersFrom: Int?
 
     @Option(help: "The folder to make.")
     var output: String
@@ -50,6 +69,25 @@ struct GalleryMake: ParsableCommand {
         guard users.map(Gallery.userCounts.contains) ?? true else {
             throw ValidationError("--users must be in \(Gallery.userCounts)")
         }
+        let days = Gallery.days(posts: posts)
+        guard tasteChangeDay.map(days.contains) ?? true else {
+            throw ValidationError("--taste-change-day must be in \(days): the gallery has no other")
+        }
+        guard tasteChangeShare.map({ $0 > 0 && $0 <= 1 }) ?? true else {
+            throw ValidationError("--taste-change-share must be above 0 and at most 1")
+        }
+        guard tasteChangeShare == nil || tasteChangeDay != nil else {
+            throw ValidationError("--taste-change-share needs --taste-change-day")
+        }
+        guard (newUsers == nil) == (newUsersFrom == nil) else {
+            throw ValidationError("--new-users and --new-users-from go together")
+        }
+        guard newUsers.map(Gallery.newUserCounts.contains) ?? true else {
+            throw ValidationError("--new-users must be in \(Gallery.newUserCounts)")
+        }
+        guard newUsersFrom.map(days.contains) ?? true else {
+            throw ValidationError("--new-users-from must be in \(days): the gallery has no other")
+        }
         guard (1...256).contains(threads ?? 1) else {
             throw ValidationError("--threads must be in 1...256")
         }
@@ -57,7 +95,11 @@ struct GalleryMake: ParsableCommand {
 
     func run() throws {
         let gallery = Gallery(
-            seed: seed, users: users ?? Gallery.usualUsers(posts: posts), posts: posts)
+            seed: seed, users: users ?? Gallery.usualUsers(posts: posts), posts: posts,
+            tasteChange: tasteChangeDay.map { .init(day: $0, share: tasteChangeShare ?? 0.25) },
+            newUsers: newUsers.flatMap { count in
+                newUsersFrom.map { .init(count: count, day: $0) }
+            })
         let progress = Progress()
         let report = try GalleryFolder(path: output).write(
             gallery, workers: Workers(count: threads ?? onlineCores())

@@ -11,7 +11,9 @@ struct PrepareCommand: ParsableCommand {
             Posts are JSON lines with the SMP challenge's fields: uid, pid, title, alltags, \
             description, postdate; "image" is a path below --images. Outcomes are in the same \
             lines ("views", "observed_at"), or in a file --views with lines of pid, uid, views \
-            and observed_at, of which the last observation of a post counts.
+            and observed_at, of which the last observation of a post counts; with --horizon-days \
+            H the first one from H to 1.25 H days after posting, as for a daemon that learns \
+            with that horizon. Posts without one are dropped.
 
             A post's target is log2(max(views, 1) / max(days, --minimum-days)) + 1, with days from \
             posting to the observation.
@@ -24,6 +26,8 @@ struct PrepareCommand: ParsableCommand {
             What was dropped where is told on stderr and, as JSON, on stdout.
 
               uhan prepare --posts gallery/posts.jsonl --views gallery/views.jsonl --output data
+              uhan prepare --posts gallery/posts.jsonl --views gallery/views.jsonl \
+            --horizon-days 7 --output data
               uhan prepare --posts posts.jsonl --split-file split.tsv --output data
               uhan prepare --posts posts.jsonl --rules paper --users 500 --output data
             """)
@@ -117,6 +121,10 @@ struct PrepareCommand: ParsableCommand {
     @Option(help: "Younger posts count as this old, in days.")
     var minimumDays = 1.0
 
+    @Option(
+        help: "The age at which views count, in days. (default: the last observation, at any age)")
+    var horizonDays: Double?
+
     @Option(help: "When views were counted, seconds since 1970, where a record does not say so.")
     var observedAt: Double?
 
@@ -206,6 +214,7 @@ struct PrepareCommand: ParsableCommand {
             settings.text = PreparationSettings.TextField.allCases.filter(text.contains)
         }
         settings.minimumDays = minimumDays
+        settings.horizonDays = horizonDays
         settings.observedAt = observedAt
         settings.requiresImage = requireImage
         settings.shuffle = shuffle

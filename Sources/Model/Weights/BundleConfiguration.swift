@@ -93,6 +93,9 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         package var minimum_days: Double
         /// Mean of 2^residual on validation data: expected views a day = 2^(score - 1) times it.
         package var smearing: Double?
+        /// The age at which the training posts' views were counted, in days: the first observation
+        /// from then to a quarter more. Nil where any age counted.
+        package var horizon_days: Double?
     }
 
     package var format: String
@@ -176,6 +179,9 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         try require(
             target.smearing.map { $0.isFinite && $0 > 0 } ?? true,
             "target.smearing must be above 0, or null")
+        try require(
+            target.horizon_days.map { $0.isFinite && $0 > 0 } ?? true,
+            "target.horizon_days must be above 0, or null")
     }
 
     package static func areUsable(_ blocks: [[Int]]) -> Bool {

@@ -23,11 +23,14 @@ package struct BundleContents {
     package var userVectors: SafetensorsWriter
     package var minimumDays: Double
     package var smearing: Double?
+    /// Nil where the training posts' views were counted at any age.
+    package var horizonDays: Double?
 
     package init(
         name: String, shape: HeadShape, side: Int, normalization: Normalization, blocks: [[Int]],
         backbone: BackboneSource, head: SafetensorsWriter, isHeadTrained: Bool, words: [String],
-        users: [String], userVectors: SafetensorsWriter, minimumDays: Double, smearing: Double?
+        users: [String], userVectors: SafetensorsWriter, minimumDays: Double, smearing: Double?,
+        horizonDays: Double? = nil
     ) {
         self.name = name
         self.shape = shape
@@ -42,6 +45,7 @@ package struct BundleContents {
         self.userVectors = userVectors
         self.minimumDays = minimumDays
         self.smearing = smearing
+        self.horizonDays = horizonDays
     }
 
     package func write(_ writer: BundleWriter) throws(ModelError) {
@@ -65,7 +69,8 @@ package struct BundleContents {
                     file: vectors, sha256: try writer.write(userVectors.bytes(), to: vectors),
                     ids: "users.txt", ids_sha256: try writer.write(lines: users, to: "users.txt"),
                     count: users.count),
-                target: .init(minimum_days: minimumDays, smearing: smearing)))
+                target: .init(
+                    minimum_days: minimumDays, smearing: smearing, horizon_days: horizonDays)))
     }
 
     private func entry(

@@ -90,11 +90,30 @@ package final class ModelBundle: Sendable {
     }
 }
 
-/// The users of a bundle: ids, a vector each, and the vector of a user never seen.
+/// The users of a bundle: ids, a vector each, and the vector of a user never seen; where the bundle
+/// says so, what of each user the vector was learnt from.
 package struct UserTable: Sendable {
+    /// Names of the tensors of `History`: one value a user.
+    package static let historyPosts = "history.posts"
+    package static let historyMean = "history.mean"
+
+    /// What is known of a user from training.
+    package struct History: Equatable, Sendable {
+        /// Training posts of the user: evidence for the user's vector.
+        package var posts: Int
+        /// Of their targets.
+        package var mean: Float
+
+        package init(posts: Int, mean: Float) {
+            self.posts = posts
+            self.mean = mean
+        }
+    }
+
     private let rows: [CodePoints: Int]
     private let vectors: Tensor?
     private let unknown: Tensor
+    private let histories: [History]?
     package let ids: [String]
     package var count: Int { ids.count }
 
@@ -114,12 +133,42 @@ package struct UserTable: Sendable {
         self.rows = rows
         self.vectors = count > 0 ? try vectors.tensor("user", shape: [count, dimension]) : nil
         unknown = try vectors.tensor("unknown", shape: [dimension])
+        histories = try Self.histories(in: vectors, count: count)
+    }
+
+    /// Nil where the file has none: it was made before there were any, or was not trained.
+    private static func histories(
+        in file: Safetensors, count: Int
+    ) throws(ModelError) -> [History]? {
+        guard count > 0, !Set(file.names).isDisjoint(with: [historyPosts, historyMean]) else {
+            return nil
+        }
+        let posts = try file.tensor(historyPosts, shape: [count])
+        let means = try file.tensor(historyMean, shape: [count])
+        for (row, value) in posts.values.enumerated()
+        where value < 0 || value != value.rounded() || value > Float(1 << 24) {
+            throw .malformed(
+                path: file.path,
+                reason: "tensor '\(historyPosts)' says \(value) at \(row); a number of posts is "
+                    + "whole, 0 to \(1 << 24)")
+        }
+        return zip(posts.contents(), means.contents()).map { History(posts: Int($0), mean: $1) }
     }
 
     /// The user's vector; nil for a user the bundle does not know.
     package func vector(of id: String) -> [Float]? {
         guard let row = rows[CodePoints(id)], let vectors else { return nil }
         return Array(vectors.row(row))
+    }
+
+    /// Whether the bundle says what its users' vectors were learnt from.
+    package var hasHistories: Bool { histories != nil }
+
+    /// What the user's vector was learnt from; nil for a user the bundle does not know, and where
+    /// it does not say so of anyone.
+    package func history(of id: String) -> History? {
+        guard let row = rows[CodePoints(id)] else { return nil }
+        return histories?[row]
     }
 
     /// Where a user never seen starts.

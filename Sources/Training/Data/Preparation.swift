@@ -121,7 +121,8 @@ package struct Preparation {
     }
 
     /// Takes a line of a file of view counts (pid, uid, views, observed_at), after all posts. The
-    /// last observation of a post counts, by observed_at; of two at one time the later line.
+    /// last observation of a post counts, by observed_at; with a horizon the first one in its
+    /// window, in whatever order they come. Of two at one time the later line counts.
     ///
     /// - Returns: why the line cannot be read; nil where it can.
     package mutating func readViews(_ line: [UInt8], number: Int) -> String? {
@@ -138,16 +139,38 @@ package struct Preparation {
                 report.strayViews.add(event.pid)
                 return nil
             }
-            let before = posts[place].views == nil ? nil : posts[place].observedAt
-            if let before, let now = outcome.observedAt, now < before { return nil }
-            if before != nil, outcome.observedAt == nil { return nil }
+            // Without a horizon a time that is given goes before one that is assumed.
+            let assumed = settings.horizon == nil ? nil : settings.observedAt
+            let observedAt = outcome.observedAt ?? assumed
+            guard counts(observedAt, for: posts[place]) else { return nil }
             posts[place].views = views
-            posts[place].observedAt = outcome.observedAt
+            posts[place].observedAt = observedAt
             return nil
         } catch {
             report.badViews.add(number, "\(error)")
             return "\(error)"
         }
+    }
+
+    /// Whether views observed then take the place of those that the post has.
+    private func counts(_ observedAt: Double?, for post: Post) -> Bool {
+        guard post.views != nil else { return true }
+        if let horizon = settings.horizon {
+            guard Self.isInWindow(observedAt, post.postedAt, horizon) else { return false }
+            guard Self.isInWindow(post.observedAt, post.postedAt, horizon) else { return true }
+            return observedAt ?? 0 <= post.observedAt ?? 0
+        }
+        guard let before = post.observedAt else { return true }
+        return observedAt.map { $0 >= before } ?? false
+    }
+
+    /// Whether an observation can be a label of this horizon, as `LabelRule` says.
+    private static func isInWindow(
+        _ observedAt: Double?, _ postedAt: Double?, _ horizon: Double
+    ) -> Bool {
+        guard let observedAt, let postedAt else { return false }
+        let age = observedAt - postedAt
+        return age >= horizon && age <= LabelRule.windowEnd * horizon
     }
 
     /// Takes the file that says which post belongs to which part: lines of a post id, a tab and
@@ -241,6 +264,9 @@ package struct Preparation {
         }
         keep(.noObservationTime) { $0.observedAt != nil }
         keep(.observedBeforePosted) { $0.observedAt ?? 0 >= $0.postedAt ?? 0 }
+        if let horizon = settings.horizon {
+            keep(.outsideHorizon) { Self.isInWindow($0.observedAt, $0.postedAt, horizon) }
+        }
     }
 
     private mutating func sortByTime() {
@@ -391,7 +417,7 @@ package struct Preparation {
             prepared.append(
                 PreparedPost(
                     pid: post.pid, uid: post.uid, part: part, postedAt: postedAt,
-                    target: Self.target(
+                    target: LabelRule.label(
                         views: views, seconds: observedAt - postedAt,
                         minimumDays: settings.minimumDays),
                     title: post.text.title, tags: post.text.tags,
@@ -417,11 +443,6 @@ package struct Preparation {
         report.users = trained.count
         report.distinctImages = images.count
         return Result(posts: prepared, vocabulary: vocabulary, users: trained, report: report)
-    }
-
-    /// The popularity score: log2(max(views, 1) / max(days, minimumDays)) + 1.
-    package static func target(views: Double, seconds: Double, minimumDays: Double) -> Float {
-        Float(log2(max(views, 1) / max(seconds / 86_400, minimumDays)) + 1)
     }
 }
 

@@ -1,3 +1,5 @@
+import Pipeline
+
 /// What `uhan prepare` does to posts, every rule of it. The rules stand in the order in which they
 /// are applied; MODEL.md, "Data preparation", says where they come from.
 package struct PreparationSettings: Codable, Sendable, Equatable {
@@ -41,6 +43,9 @@ package struct PreparationSettings: Codable, Sendable, Equatable {
     package var users: Int?
     /// Younger posts count as this old, in days.
     package var minimumDays = 1.0
+    /// The age at which a post's views count, in days: the first observation in [h, 1.25 h] after
+    /// posting is its outcome. Nil: the last observation, at any age.
+    package var horizonDays: Double?
     /// When views were counted, seconds since 1970, where a record does not say so.
     package var observedAt: Double?
 
@@ -58,12 +63,16 @@ package struct PreparationSettings: Codable, Sendable, Equatable {
         text: [.title, .description], english: .ascii, split: .authors, minimumWordCount: 0,
         minimumWords: 5, users: 128)
 
+    /// In seconds.
+    var horizon: Double? { horizonDays.map { $0 * 86_400 } }
+
     private enum CodingKeys: String, CodingKey {
         case shuffle, seed, text, english, split, users
         case requiresImage = "require_image"
         case minimumWordCount = "minimum_word_count"
         case minimumWords = "minimum_words"
         case minimumDays = "minimum_days"
+        case horizonDays = "horizon_days"
         case observedAt = "observed_at"
     }
 
@@ -76,6 +85,9 @@ package struct PreparationSettings: Codable, Sendable, Equatable {
         try require(users ?? 1 >= 1, "the number of users must be 1 or more, or off")
         try require(
             minimumDays.isFinite && minimumDays > 0, "the minimum of days must be above 0")
+        try require(
+            horizon.map(LabelRule.horizons.contains) ?? true,
+            "the horizon must be a second to ten years (3652.5 days)")
         try require(!text.isEmpty, "the text needs a field: title, tags or description")
     }
 }

@@ -42,6 +42,7 @@ package enum TrainedNetwork {
                 head.add(name, shape: shape, values)
             }
         }
+        if !data.users.isEmpty { addHistories(of: data, to: &users) }
         // Where no image is read, the smallest backbone there is: a bundle has one.
         let identity = data.features?.identity
         let name = identity?.normalization ?? SeededBackbone.normalization.rawValue
@@ -54,8 +55,25 @@ package enum TrainedNetwork {
             blocks: identity?.blocks ?? SeededBackbone.smallest.blocks,
             backbone: try backbone(of: data), head: head, isHeadTrained: true,
             words: data.dataset.vocabulary, users: data.users, userVectors: users,
-            minimumDays: data.dataset.settings.minimumDays, smearing: smearing
+            minimumDays: data.dataset.settings.minimumDays, smearing: smearing,
+            horizonDays: data.dataset.settings.horizonDays
         ).write(writer)
+    }
+
+    /// How many training posts each user had, and their mean target.
+    private static func addHistories(of data: TrainingData, to users: inout SafetensorsWriter) {
+        var sums: [CodePoints: (posts: Int, sum: Double)] = [:]
+        for post in data.dataset.posts where post.part == .train {
+            sums[CodePoints(post.uid), default: (0, 0)].posts += 1
+            sums[CodePoints(post.uid), default: (0, 0)].sum += Double(post.target)
+        }
+        // Every user has some: they are the users of the training part.
+        let histories = data.users.map { sums[CodePoints($0)] ?? (posts: 0, sum: 0) }
+        users.add(
+            UserTable.historyPosts, shape: [histories.count], histories.map { Float($0.posts) })
+        users.add(
+            UserTable.historyMean, shape: [histories.count],
+            histories.map { Float($0.sum / Double(max(1, $0.posts))) })
     }
 
     private static func backbone(

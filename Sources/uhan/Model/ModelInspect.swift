@@ -31,7 +31,10 @@ struct ModelInspect: ParsableCommand {
         let lstm_gate: String
         let words: Int
         let users: Int
+        let user_histories: Bool
+        let minimum_days: Double
         let smearing: Double?
+        let horizon_days: Double?
     }
 
     func run() throws {
@@ -49,7 +52,10 @@ struct ModelInspect: ParsableCommand {
                 backbone_sha256: configuration.backbone.sha256,
                 maximum_words: configuration.maximum_words,
                 lstm_gate: configuration.lstm_gate.rawValue, words: model.vocabulary.count,
-                users: model.users.count, smearing: configuration.target.smearing))
+                users: model.users.count, user_histories: model.users.hasHistories,
+                minimum_days: configuration.target.minimum_days,
+                smearing: configuration.target.smearing,
+                horizon_days: configuration.target.horizon_days))
         if model.isUntrained { say("untrained weights: scores made with them mean nothing") }
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Model
+import Pipeline
 import Testing
 import Training
 
@@ -8,7 +9,7 @@ import Training
 
     @Test func theTargetIsTheLogarithmOfViewsADay() {
         func target(_ views: Double, days: Double, minimum: Double = 1) -> Float {
-            Preparation.target(views: views, seconds: days * 86_400, minimumDays: minimum)
+            LabelRule.label(views: views, seconds: days * 86_400, minimumDays: minimum)
         }
         #expect(target(8, days: 2) == 3)
         #expect(abs(target(876, days: 190) - 3.2) < 0.01)

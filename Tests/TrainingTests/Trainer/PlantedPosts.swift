@@ -25,7 +25,8 @@ enum PlantedPosts {
     /// Makes `folder`/`name`: by time 280 posts to train on, 40 to validate with and 80 to test. Some
     /// have no image, some no known word; a few of the last are a stranger's.
     static func write(
-        _ law: Law, in folder: DataFolder, name: String = "data", seed: UInt64 = 1
+        _ law: Law, in folder: DataFolder, name: String = "data", seed: UInt64 = 1,
+        settings: PreparationSettings = .none
     ) throws -> PreparedDataset {
         var random = SplitMix64(seed: seed)
         func draw(_ count: Int) -> Int { Int(random.next() >> 33) % count }
@@ -54,13 +55,13 @@ enum PlantedPosts {
             post.observedDay = Double(index + 16)
             return post
         }
-        var preparation = try Preparation(settings: .none)
+        var preparation = try Preparation(settings: settings)
         for (index, post) in posts.enumerated() {
             _ = try preparation.readPost(post.line, number: index + 1)
         }
         let result = try preparation.finish { sha256(ofImage: $0) }
         _ = try PreparedDataset.write(
-            result, to: folder.file(name), name: name, settings: .none, imagesFolder: "/images",
+            result, to: folder.file(name), name: name, settings: settings, imagesFolder: "/images",
             inputs: [])
         return try PreparedDataset(folder: folder.file(name))
     }
