@@ -47,6 +47,31 @@ int ck_all_finite(const float *x, size_t count, size_t *at) {
     return 1;
 }
 
+float ck_quantize(const float *x, size_t count, int8_t *to) {
+    enum { LANES = 16 };
+    float lane[LANES] = {0}, largest = 0;
+    for (size_t i = 0; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++) lane[l] = larger(fabsf(x[i + l]), lane[l]);
+    for (size_t i = count - count % LANES; i < count; i++) largest = larger(fabsf(x[i]), largest);
+    for (size_t l = 0; l < LANES; l++) largest = larger(lane[l], largest);
+    if (largest < 0x1p-100f) {
+        memset(to, 0, count);
+        return 0;
+    }
+    const float inverse = 127 / largest;
+    // A float of this size has no room for a fraction: adding it rounds, and its low byte is what
+    // was added.
+    const float rounder = 0x1.8p23f;
+    for (size_t i = 0; i < count; i++) {
+        const float scaled = x[i] * inverse;
+        const float sum = scaled + rounder;  // two statements: never fused into one rounding
+        int32_t bits;
+        memcpy(&bits, &sum, sizeof bits);
+        to[i] = (int8_t)bits;
+    }
+    return largest / 127;
+}
+
 void ck_reference_conv_3x3(const double *image, size_t height, size_t width, size_t channels,
                            const double *weight, const double *bias, size_t outputs,
                            size_t first, size_t count, double *out) {

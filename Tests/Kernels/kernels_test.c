@@ -176,6 +176,55 @@ static void test_dots(const ck_kernels *kernels, size_t a_rows, size_t b_rows) {
     free(a), free(b), free(c);
 }
 
+// What is beyond the count is neither read nor written, but for the zeros that fill the panel up.
+static void test_quantize(const ck_kernels *kernels, size_t count, float size) {
+    const size_t filled = (count + kernels->panel - 1) / kernels->panel * kernels->panel;
+    float *x = noises(count + 1), *back = floats(filled + kernels->panel);
+    int8_t *kept = malloc(count + 2);
+    if (!kept) exit(2);
+    double largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        x[i] *= size;
+        largest = fmax(largest, fabs(x[i]));
+    }
+    x[count] = INFINITY, kept[0] = kept[count + 1] = -128;
+    for (size_t i = 0; i < filled + kernels->panel; i++) back[i] = 7;
+    const float scale = ck_quantize(x, count, kept + 1);
+    kernels->dequantize(kept + 1, scale, count, back);
+    expect(fabs(scale - largest / 127) <= 1e-7 * scale, "ck_quantize's scale", kernels->name,
+           (long)count, 0, scale);
+    expect(kept[0] == -128 && kept[count + 1] == -128, "ck_quantize's fences", kernels->name,
+           (long)count, 0, 0);
+    int top = 0;
+    for (size_t i = 0; i < count; i++) {
+        const int value = kept[i + 1];
+        const double error = fabs(value * (double)scale - x[i]);
+        top = abs(value) > top ? abs(value) : top;
+        expect(error <= 0.5001 * scale, "ck_quantize", kernels->name, (long)count, (long)i, error);
+        expect(back[i] == (float)value * scale, "dequantize", kernels->name, (long)count, (long)i,
+               back[i]);
+    }
+    expect(top == (size > 0 && count > 0 ? 127 : 0), "ck_quantize's range", kernels->name,
+           (long)count, top, 0);
+    for (size_t i = count; i < filled + kernels->panel; i++)
+        expect(back[i] == (i < filled ? 0 : 7), "dequantize's fences", kernels->name, (long)count,
+               (long)i, back[i]);
+    free(x), free(back), free(kept);
+}
+
+// Halves go to the even neighbour, with either sign.
+static void test_quantize_ties(void) {
+    const float x[] = {127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -126.5f, 0};
+    const int expected[] = {127, 0, 2, 2, 0, -2, -126, 0};
+    int8_t kept[8];
+    expect(ck_quantize(x, 8, kept) == 1, "ck_quantize's scale of ties", "any", 0, 0, 0);
+    for (int i = 0; i < 8; i++)
+        expect(kept[i] == expected[i], "ck_quantize's ties", "any", i, kept[i], x[i]);
+    const float small[] = {0x1p-120f, 0};
+    expect(ck_quantize(small, 2, kept) == 0 && kept[0] == 0, "ck_quantize of next to nothing",
+           "any", 0, kept[0], 0);
+}
+
 static void test_functions(const ck_kernels *kernels) {
     const size_t count = 64 * kernels->panel;
     float *x = floats(count), *tangent = floats(count), *softmax = floats(count);
@@ -228,6 +277,12 @@ int main(void) {
             test_columns(kernels, rows);
             for (size_t others = 1; others <= 9; others++) test_dots(kernels, rows, others);
         }
+        for (size_t count = 0; count <= 150; count++) {
+            test_quantize(kernels, count, 2);
+            test_quantize(kernels, count, 1e-20f);
+            test_quantize(kernels, count, 0);
+        }
+        test_quantize_ties();
         test_functions(kernels);
         for (size_t k = 0; k <= 40; k++) test_lstm(kernels, k, (int)(k % 2));
         test_training(kernels);

@@ -281,6 +281,9 @@ static void test_attend_back(const ck_kernels *kernels, size_t rows, size_t widt
 
     kernels->attend_back(states, gated, rows, width, weights, factor, summary_back, energies_back,
                          states_back, gated_back, factor_back);
+    float *factor_alone = array(width), *energies_alone = array(rows);
+    kernels->attend_factor_back(states, gated, rows, width, weights, summary_back, energies_alone,
+                                factor_alone);
 
     // By the energies, and from them by all else.
     double mean = 0, sum = 0, scale = 1;
@@ -310,6 +313,11 @@ static void test_attend_back(const ck_kernels *kernels, size_t rows, size_t widt
         const double error = fabs(back - formula[n]);
         expect(error < 2e-6 * row * scale, "attend_back", kernels->name, (long)rows, (long)n,
                error);
+        if (n >= 2 * size) {
+            const double error_alone = fabs(factor_alone[n - 2 * size] - formula[n]);
+            expect(error_alone < 2e-6 * scale, "attend_factor_back", kernels->name, (long)rows,
+                   (long)n, error_alone);
+        }
         if (n % 7 != rows % 7 || !differences) continue;
         const double step = 1e-4, value = parameters[n];
         parameters[n] = value + step;
@@ -386,7 +394,7 @@ void test_training(const ck_kernels *kernels) {
             for (int hard = 0; hard < 2; hard++) test_lstm_gates(kernels, count, first, hard);
     }
     test_hard_corners(kernels);
-    for (size_t rows = 1; rows <= 5; rows++)
+    for (size_t rows = 1; rows <= 9; rows++)
         for (size_t panels = 1; panels <= 3; panels++)
             test_attend_back(kernels, rows, panels * panel, 1, 0);
     test_attend_back(kernels, 0, panel, 0, 0);

@@ -71,6 +71,21 @@ static void NAME(dots)(const float *a, size_t a_rows, const float *b, size_t b_r
         }
 }
 
+typedef int8_t bytes __attribute__((ext_vector_type(WIDTH)));
+
+static void NAME(dequantize)(const int8_t *from, float scale, size_t count, float *to) {
+    for (size_t i = 0; i < (count + PANEL - 1) / PANEL * PANEL; i += WIDTH) {
+        bytes x = (bytes)(0);
+        const size_t rest = count > i ? count - i : 0;
+        // Sizes that are known are moved in one instruction.
+        if (rest >= WIDTH)
+            __builtin_memcpy(&x, from + i, WIDTH);
+        else
+            for (size_t j = 0; j < rest; j++) x[j] = from[i + j];
+        store(to + i, __builtin_convertvector(x, vector) * scale);
+    }
+}
+
 static void NAME(pack)(const float *from, size_t stride, size_t rows, size_t columns, float *to) {
     for (size_t c = 0; c < columns; c += PANEL)
         for (size_t row = 0; row < rows; row++, to += PANEL) {

@@ -34,5 +34,7 @@ const ck_kernels NAME(ck_kernels) = {
     .lstm_gates = NAME(lstm_gates),
     .lstm_gates_back = NAME(lstm_gates_back),
     .attend_back = NAME(attend_back),
+    .attend_factor_back = NAME(attend_factor_back),
+    .dequantize = NAME(dequantize),
     .adam = NAME(adam),
 };

@@ -26,6 +26,11 @@ void ck_prefetch(const float *from, size_t count);
 /// 1 if every value is finite, else 0 with the first offender's index in *at.
 int ck_all_finite(const float *x, size_t count, size_t *at);
 
+/// Symmetric 8-bit form of `count` finite values: to = x / scale, rounded to nearest, ties to even,
+/// from -127 to 127. Returns the scale, the largest magnitude over 127; values that are all below
+/// 2^-100 become 0, and the scale too. The same on every machine.
+float ck_quantize(const float *x, size_t count, int8_t *to);
+
 /// The readable 3x3 convolution, padding 1, in float64 and in one fixed order of summation,
 /// so that its result is the same on every machine: out (height, width, outputs) =
 /// bias + sum over (channel, ky, kx) of image * weight, weight (outputs, channels, 3, 3)

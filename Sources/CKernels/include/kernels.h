@@ -162,6 +162,19 @@ typedef struct {
                                  float *_Nonnull energies_back, float *_Nonnull states_back,
                                  float *_Nonnull gated_back, float *_Nonnull factor_back);
 
+    /// factor_back as attend_back gives it, alone.
+    void (*_Nonnull attend_factor_back)(const float *_Nonnull states,
+                                        const float *_Nonnull gated, size_t rows, size_t width,
+                                        const float *_Nonnull weights,
+                                        const float *_Nonnull summary_back,
+                                        float *_Nonnull energies_back,
+                                        float *_Nonnull factor_back);
+
+    /// to = from * scale: `count` bytes, any number and alignment; `to` is filled up with zeros to
+    /// whole panels.
+    void (*_Nonnull dequantize)(const int8_t *_Nonnull from, float scale, size_t count,
+                                float *_Nonnull to);
+
     /// A step of Adam on `count` parameters and their moments.
     void (*_Nonnull adam)(float *_Nonnull x, const float *_Nonnull gradient, float *_Nonnull mean,
                           float *_Nonnull square, size_t count, const ck_adam *_Nonnull step);

@@ -26,6 +26,7 @@ package final class Head {
     private let packedText: FloatMemory
     private let packedImage: FloatMemory
     private let blocks: [UserBlock]
+    private lazy var expander = EncodingExpander(weights: weights, workers: workers)
 
     package init(weights: PackedHead, workers: Workers) {
         let shape = weights.shape
@@ -76,7 +77,8 @@ package final class Head {
                 } else if task == chains + views {
                     self.weights.fetchUserPart()
                 } else if let image, let features = features.baseAddress {
-                    self.see(features, part(task - chains, of: views, in: image.states.rows), image)
+                    self.see(
+                        features, share(task - chains, of: views, in: image.states.rows), image)
                 }
             }
         }
@@ -97,7 +99,7 @@ package final class Head {
         workers.run(tasks: tasks) { task, _ in
             matrix.multiply(
                 self.inputs.start, stride: d, rows: wordIDs.count,
-                panels: part(task, of: tasks, in: matrix.panels), into: self.inputTerms.start)
+                panels: share(task, of: tasks, in: matrix.panels), into: self.inputTerms.start)
         }
     }
 
@@ -133,8 +135,7 @@ package final class Head {
             features + regions.lowerBound * channels, stride: channels, rows: regions.count,
             into: states)
         kernels.table.pointee.tanh(states, regions.count * width)
-        weights.image.a.multiply(states, stride: width, rows: regions.count, into: gated)
-        kernels.table.pointee.tanh(gated, regions.count * width)
+        weights.gate(weights.image, states, rows: regions.count, into: gated)
     }
 
     /// tanh(H A), and both modalities' gates times tanh(v0 B) and tanh(t0 B'): an absent guide is
@@ -151,12 +152,11 @@ package final class Head {
         for index in 0..<parts {
             guard let text else { break }
             work.append {
-                let rows = part(index, of: parts, in: text.states.rows)
+                let rows = share(index, of: parts, in: text.states.rows)
                 let first = rows.lowerBound * self.width
-                let gated = text.gated.start + first
-                self.weights.text.a.multiply(
-                    text.states.start + first, stride: self.width, rows: rows.count, into: gated)
-                self.kernels.table.pointee.tanh(gated, rows.count * self.width)
+                self.weights.gate(
+                    self.weights.text, text.states.start + first, rows: rows.count,
+                    into: text.gated.start + first)
             }
         }
         workers.run(tasks: work.count) { [work] task, _ in work[task]() }
@@ -175,6 +175,9 @@ package final class Head {
         matrix.multiply(mean, stride: width, rows: 1, into: guide)
         kernels.table.pointee.tanh(guide, width)
     }
+
+    /// What `encode` made, from what was kept of it.
+    package func expand(_ kept: KeptEncoding) -> PostEncoding { expander.expand([kept])[0] }
 
     // MARK: What depends on the user
 
@@ -233,7 +236,7 @@ package final class Head {
         return Array(unsafeUninitializedCapacity: count) { results, initialized in
             if let start = results.baseAddress {
                 workers.run(tasks: tasks) { task, worker in
-                    work(self.blocks[worker], part(task, of: tasks, in: count)) {
+                    work(self.blocks[worker], share(task, of: tasks, in: count)) {
                         (start + $0).initialize(to: $1)
                     }
                 }
@@ -251,7 +254,7 @@ private let rowsAtATime = 30
 private let panelsAtATime = 8
 
 /// The index-th of `parts` nearly equal ranges of 0..<count.
-private func part(_ index: Int, of parts: Int, in count: Int) -> Range<Int> {
+func share(_ index: Int, of parts: Int, in count: Int) -> Range<Int> {
     count * index / parts..<count * (index + 1) / parts
 }
 

@@ -76,6 +76,24 @@ struct PackedMatrix: @unchecked Sendable {
             kernels)
     }
 
+    /// Packs the transpose of `matrix`, whose first `outputs` columns count.
+    init(
+        transposing matrix: PackedMatrix, outputs: Int, _ to: UnsafeMutablePointer<Float>,
+        in memory: FloatMemory
+    ) {
+        let (kernels, panel) = (matrix.kernels, matrix.kernels.panel)
+        let groups = dividedUp(matrix.inputs, panel)
+        for group in 0..<groups {
+            for from in 0..<dividedUp(outputs, panel) {
+                kernels.table.pointee.pack_transposed(
+                    matrix.start + (from * matrix.inputs + group * panel) * panel, panel,
+                    min(panel, outputs - from * panel), min(panel, matrix.inputs - group * panel),
+                    to + (group * outputs + from * panel) * panel)
+            }
+        }
+        self.init(packed: to, inputs: outputs, panels: groups, in: memory, kernels)
+    }
+
     /// y (rows, stride) = x (rows, inputs) · self, of the given panels.
     func multiply(
         _ x: UnsafePointer<Float>, stride: Int, rows: Int, panels: Range<Int>? = nil,
@@ -88,12 +106,24 @@ struct PackedMatrix: @unchecked Sendable {
         }
     }
 
-    /// Likewise, then y = max(0, y + bias), bias being filled up like y.
+    /// Likewise, but y += x · self.
+    func multiplyAdd(
+        _ x: UnsafePointer<Float>, stride: Int, rows: Int, panels: Range<Int>,
+        onto y: UnsafeMutablePointer<Float>
+    ) {
+        for panel in panels {
+            kernels.table.pointee.multiply_add(
+                x, stride, rows, start + panel * inputs * kernels.panel, inputs,
+                y + panel * kernels.panel, self.stride)
+        }
+    }
+
+    /// As multiply, then y = max(0, y + bias), bias being filled up like y.
     func multiplyReLU(
         _ x: UnsafePointer<Float>, stride: Int, rows: Int, bias: UnsafePointer<Float>,
-        into y: UnsafeMutablePointer<Float>
+        panels: Range<Int>? = nil, into y: UnsafeMutablePointer<Float>
     ) {
-        for panel in 0..<panels {
+        for panel in panels ?? 0..<self.panels {
             kernels.table.pointee.multiply_relu(
                 x, stride, rows, start + panel * inputs * kernels.panel, inputs,
                 bias + panel * kernels.panel, y + panel * kernels.panel, self.stride)

@@ -104,6 +104,16 @@ package final class PackedHead: Sendable {
         userPart = used..<packing.used
     }
 
+    /// tanh(S A) of some rows of states, filled up.
+    func gate(
+        _ attention: IntraAttention, _ states: UnsafePointer<Float>, rows: Int,
+        into gated: UnsafeMutablePointer<Float>
+    ) {
+        let stride = attention.a.stride
+        attention.a.multiply(states, stride: stride, rows: rows, into: gated)
+        kernels.table.pointee.tanh(gated, rows * stride)
+    }
+
     /// Asks for the weights of the user's part, so that they are near when they are needed.
     func fetchUserPart() {
         ck_prefetch(memory.start + userPart.lowerBound, userPart.count)
