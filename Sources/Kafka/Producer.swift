@@ -10,6 +10,10 @@ package struct Deliveries: Sendable {
     /// Thrown away by an abort.
     package var purged = 0
     package var firstFailure: KafkaError?
+    /// Per partition, the offset of the last record that was acknowledged, of the current
+    /// transaction or (outside transactions) in the producer's life. A broker that acknowledges a
+    /// repeated record need not say where it is, so the record may lie beyond.
+    package var lastOffsets: [TopicPartition: Int64] = [:]
 }
 
 /// An idempotent producer, transactional if `transactional.id` is configured.
@@ -187,7 +191,7 @@ package final class Producer {
         if let fatalError { throw fatalError }
         guard !isTransactional else { return }
         let done = handle.context.deliveries.withLock { deliveries in
-            defer { deliveries = Deliveries() }
+            defer { deliveries = Deliveries(lastOffsets: deliveries.lastOffsets) }
             return deliveries
         }
         if let failure = done.firstFailure { throw failure }
@@ -287,6 +291,10 @@ extension Deliveries {
         switch message.err {
         case RD_KAFKA_RESP_ERR_NO_ERROR:
             delivered += 1
+            guard let (partition, offset) = ConsumedMessage.place(of: message), offset >= 0 else {
+                return
+            }
+            lastOffsets[partition] = max(lastOffsets[partition] ?? 0, offset)
         case RD_KAFKA_RESP_ERR__PURGE_QUEUE, RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
             purged += 1
         default:

@@ -166,7 +166,7 @@ import Testing
         let group = try consumer.groupMetadata()
         _ = try consumer.queryOffsets(posts, timeoutMilliseconds: patience)
         let admin = try Admin(configuration: cluster.configuration())
-        _ = try admin.partitionCount(ofTopic: "posts", timeoutMilliseconds: patience)
+        _ = try admin.partitionCounts(ofTopics: ["posts"], timeoutMilliseconds: patience)
         let beginning = try cluster.producer(["transactional.id": "beginning"])
         func writing(_ id: String) throws -> Producer {
             let producer = try cluster.transactionalProducer(["transactional.id": id])
@@ -207,7 +207,7 @@ import Testing
         }
         within(hanging) { sending = nil }
         try expectRetry {
-            _ = try admin.partitionCount(ofTopic: "posts", timeoutMilliseconds: given)
+            _ = try admin.partitionCounts(ofTopics: ["posts"], timeoutMilliseconds: given)
         }
         try expectRetry { try consumer.commit([posts: 1], timeoutMilliseconds: given) }
         try expectRetry { _ = try consumer.committed([posts], timeoutMilliseconds: given) }

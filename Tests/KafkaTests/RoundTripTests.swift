@@ -145,12 +145,69 @@ import Testing
         try producer.flush(timeoutMilliseconds: patience)
     }
 
-    @Test func aTopicIsAskedFor() throws {
+    /// Where a record of the last transaction went is known once that is committed.
+    @Test func theLastOffsetsOfATransactionAreTold() throws {
+        try cluster.broker.createTopic("users", partitions: 3)
+        let users = (0..<3).map { TopicPartition(topic: "users", partition: $0) }
+        let producer = try cluster.transactionalProducer()
+        try producer.begin()
+        for record in numbered(0..<4, topic: "users", partition: 2)
+            + numbered(0..<1, topic: "users")
+        {
+            try producer.produce(record)
+        }
+        try producer.commit(timeoutMilliseconds: patience)
+        #expect(producer.deliveries.lastOffsets == [users[0]: 0, users[2]: 3])
+
+        // Of this transaction alone.
+        try producer.begin()
+        #expect(producer.deliveries.lastOffsets == [:])
+        for record in numbered(4..<6, topic: "users", partition: 2) { try producer.produce(record) }
+        try producer.commit(timeoutMilliseconds: patience)
+        #expect(producer.deliveries.lastOffsets == [users[2]: 5])
+
+        try producer.begin()
+        try producer.abort(timeoutMilliseconds: patience)
+        #expect(producer.deliveries.lastOffsets == [:])
+    }
+
+    @Test func theLastOffsetsOutsideTransactionsOutliveAFlush() throws {
+        try cluster.broker.createTopic("users", partitions: 2)
+        let producer = try cluster.producer()
+        for partition in Int32(0)..<2 {
+            for record in numbered(0..<3, topic: "users", partition: partition) {
+                try producer.produce(record)
+            }
+            try producer.flush(timeoutMilliseconds: patience)
+        }
+        #expect(producer.deliveries.delivered == 0)
+        #expect(
+            producer.deliveries.lastOffsets == [
+                TopicPartition(topic: "users", partition: 0): 2,
+                TopicPartition(topic: "users", partition: 1): 2,
+            ])
+    }
+
+    @Test func topicsAreAskedFor() throws {
         try cluster.broker.createTopic("posts", partitions: 5)
+        try cluster.broker.createTopic("views", partitions: 3)
         let admin = try Admin(configuration: cluster.configuration())
-        #expect(try admin.partitionCount(ofTopic: "posts", timeoutMilliseconds: patience) == 5)
+        func counts(_ topics: String...) throws -> [String: Int] {
+            try admin.partitionCounts(ofTopics: topics, timeoutMilliseconds: patience)
+        }
+        #expect(try counts("posts", "views") == ["posts": 5, "views": 3])
+        #expect(try counts("views") == ["views": 3])
         cluster.broker.setError(ofTopic: "posts", .unknownTopicOrPartition)
-        #expect(try admin.partitionCount(ofTopic: "posts", timeoutMilliseconds: patience) == nil)
+        #expect(try counts("posts", "views") == ["views": 3])
+    }
+
+    @Test func askingForASettingEndsWhenTheTimeIsUp() throws {
+        let admin = try Admin(configuration: cluster.configuration())
+        let error = try kafkaError {
+            _ = try admin.topicSetting(
+                "cleanup.policy", ofTopics: ["users"], timeoutMilliseconds: 500)
+        }
+        #expect(error.text.contains("cleanup.policy"))
     }
 
     /// The embedded broker has no controller to create topics; asking it ends when the time is up.
