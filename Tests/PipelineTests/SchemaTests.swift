@@ -103,13 +103,15 @@ import Foundation
         }
     }
 
-    /// Neither parser may crash, whatever a byte is replaced by.
+    /// No parser may crash, whatever a byte is replaced by.
     @Test func damagedEventsAreReadOrRefused() throws {
         var generator = SplitMix64(seed: 4)
         var refused = 0
-        for name in try Self.samples("post.v1", in: "samples")
-            + Self.samples("score.v1", in: "samples")
-        {
+        let names = try [
+            "post.v1", "score.v1", "view.v1", "lesson.v1", "scored-post.v1", "user.v1",
+        ]
+        .flatMap { try Self.samples($0, in: "samples") }
+        for name in names {
             let sample = try Self.bytes(name)
             for _ in 0..<1_000 {
                 var bytes = sample
@@ -124,6 +126,10 @@ import Foundation
                     #expect(!error.description.isEmpty)
                 }
                 _ = try? ScoreEvent(parsing: bytes)
+                _ = try? ViewEvent(parsing: bytes)
+                _ = try? Lesson(parsing: bytes)
+                _ = try? ScoredPost(parsing: bytes)
+                _ = try? LearnerState(parsing: bytes)
             }
         }
         #expect(refused > 1_000)
@@ -148,6 +154,96 @@ import Foundation
             rest[name] = nil
             #expect(!schema.errors(in: .object(rest)).isEmpty, "without \(name)")
         }
+    }
+
+    @Test func sampleViewsAreReadAndValidate() throws {
+        let schema = try Self.schema("view.v1")
+        for name in try Self.samples("view.v1", in: "samples") {
+            #expect(schema.errors(in: try JSONValue(parsing: Self.bytes(name))) == [], "\(name)")
+            let view = try ViewEvent(parsing: Self.bytes(name))
+            #expect(
+                view
+                    == ViewEvent(
+                        pid: "565381", uid: "25893@N22", views: 630, observedAt: 1_457_363_948))
+            #expect(schema.errors(in: try JSONValue(parsing: view.json)) == [])
+        }
+        for name in try Self.samples("view.v1", in: "samples/refused") {
+            let bytes = try Self.bytes(name)
+            #expect(!schema.errors(in: try JSONValue(parsing: bytes)).isEmpty, "\(name)")
+            #expect(throws: EventError.self, "\(name)") { try ViewEvent(parsing: bytes) }
+        }
+    }
+
+    /// Of a record that is written here: its samples are what is written, anything that can be
+    /// written validates, and what must be there is missed by the schema and by the code.
+    private func check(
+        _ name: String, optional: Set<String>, written: [[UInt8]],
+        rewrite: ([UInt8]) throws -> [UInt8]
+    ) throws {
+        let schema = try Self.schema(name)
+        for sample in try Self.samples(name, in: "samples") {
+            let bytes = try Self.bytes(sample)
+            let value = try JSONValue(parsing: bytes)
+            #expect(schema.errors(in: value) == [], "\(sample)")
+            #expect(try JSONValue(parsing: rewrite(bytes)) == value, "\(sample)")
+            guard case .object(let members) = value else { continue }
+            for member in members.keys where !optional.contains(member.string) {
+                var rest = members
+                rest[member] = nil
+                #expect(!schema.errors(in: .object(rest)).isEmpty, "without \(member)")
+                #expect(throws: (any Error).self, "\(sample) without \(member)") {
+                    try rewrite(Self.text(.object(rest)))
+                }
+            }
+        }
+        for sample in try Self.samples(name, in: "samples/refused") {
+            let bytes = try Self.bytes(sample)
+            #expect(!schema.errors(in: try JSONValue(parsing: bytes)).isEmpty, "\(sample)")
+            #expect(throws: (any Error).self, "\(sample)") { try rewrite(bytes) }
+        }
+        for bytes in written {
+            #expect(schema.errors(in: try JSONValue(parsing: bytes)) == [])
+        }
+    }
+
+    /// The value as JSON again; no string of the samples needs an escape.
+    private static func text(_ value: JSONValue) -> [UInt8] {
+        func text(_ value: JSONValue) -> String {
+            switch value {
+            case .null: "null"
+            case .bool(let bool): "\(bool)"
+            case .number(let digits): digits
+            case .string(let string): "\"\(string)\""
+            case .array(let elements): "[\(elements.map(text).joined(separator: ","))]"
+            case .object(let members):
+                "{\(members.map { "\"\($0.string)\":\(text($1))" }.joined(separator: ","))}"
+            }
+        }
+        return Array(text(value).utf8)
+    }
+
+    @Test func lessonsAreWhatTheirSchemaSays() throws {
+        var random = RandomState(seed: 7)
+        try check(
+            "lesson.v1", optional: ["horizon", "user_mean"],
+            written: (0..<100).map { _ in Lesson.label(random.joinedLabel()).json },
+            rewrite: { try Lesson(parsing: $0).json })
+    }
+
+    @Test func scoredPostsAreWhatTheirSchemaSays() throws {
+        var random = RandomState(seed: 8)
+        try check(
+            "scored-post.v1", optional: ["user_mean"],
+            written: (0..<100).map { _ in random.scoredPost().json },
+            rewrite: { try ScoredPost(parsing: $0).json })
+    }
+
+    @Test func usersAreWhatTheirSchemaSays() throws {
+        var random = RandomState(seed: 9)
+        try check(
+            "user.v1", optional: ["update_tried_at"],
+            written: (0..<100).map { _ in random.learner().json },
+            rewrite: { try LearnerState(parsing: $0).json })
     }
 
     @Test func deadLettersHaveTheHeadersOfTheirSchema() throws {

@@ -1,5 +1,6 @@
-/// A record that cannot be scored: the original key, value and headers, and in further headers
-/// why and where it came from. `schemas/dead-letter.v1.json` describes the headers.
+/// A post that cannot be scored, a view or a lesson that cannot be read: the original key, value
+/// and headers, and in further headers why and where it came from.
+/// `schemas/dead-letter.v1.json` describes the headers.
 package struct DeadLetter: Equatable, Sendable {
     package enum HeaderName {
         package static let reason = "uhan.reason"
@@ -29,7 +30,7 @@ package struct DeadLetter: Equatable, Sendable {
     /// - Parameter maximumBytes: what the producer takes. A letter that would be larger leaves out
     ///   the original value, and if that is not enough it is `reduced`.
     package func output(to topic: String, maximumBytes: Int) -> OutputRecord {
-        // A letter that was sent back to the posts topic carries the headers of its first death.
+        // A letter that was sent back to its topic carries the headers of its first death.
         let original = record.headers.filter { !HeaderName.all.contains($0.key) }
         var text = ""
         for character in error {

@@ -1,9 +1,10 @@
-/// Why a record could not be scored. The set is closed: consumers of the dead-letter topic may
+/// Why a record could not be used. The set is closed: consumers of the dead-letter topic may
 /// switch over it, and a new reason is a new version of `schemas/dead-letter.v1.json`.
 package enum DeadLetterReason: String, CaseIterable, Sendable {
     /// The record has no value (a tombstone) or an empty one.
     case emptyValue = "empty_value"
-    /// The value is larger than `EventLimits.maximumEventBytes`.
+    /// The value is larger than `EventLimits.maximumEventBytes`, or of a view or a lesson
+    /// `maximumViewBytes`.
     case eventTooLarge = "event_too_large"
     /// The value is not JSON, or a field is missing, of the wrong type or out of bounds.
     case malformedEvent = "malformed_event"

@@ -143,9 +143,10 @@ private struct JSONParser {
     }
 
     private mutating func parseObject() throws(JSONError) -> JSONValue {
-        var members: [CodePoints: JSONValue] = [:]
         try openBracket()
-        if closes(with: "}") { return .object(members) }
+        if closes(with: "}") { return .object([:]) }
+        // Most objects have a handful of members, and growing there costs as much as reading them.
+        var members = [CodePoints: JSONValue](minimumCapacity: 6)
         while true {
             skipWhitespace()
             guard next == UInt8(ascii: "\"") else { throw unexpected("a name in quotes") }
@@ -244,13 +245,15 @@ private struct JSONParser {
 
     private mutating func skipPlainCharacters() {
         bytes.withUnsafeBufferPointer { buffer in
-            while position < buffer.count {
-                let byte = buffer[position]
+            var end = position
+            while end < buffer.count {
+                let byte = buffer[end]
                 if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte < 0x20 {
-                    return
+                    break
                 }
-                position += 1
+                end += 1
             }
+            position = end
         }
     }
 

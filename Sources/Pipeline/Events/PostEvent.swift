@@ -1,9 +1,12 @@
-import Model
-
-/// The bounds of one post event. What lies beyond is a dead letter, not a surprise in memory.
+/// The bounds of one event. What lies beyond is a dead letter, not a surprise in memory.
 package struct EventLimits: Equatable, Sendable {
+    /// Of ids, in this program's own records too.
+    package static let identifierBytes = 256
+
     package var maximumEventBytes = 2 << 20
-    package var maximumIdentifierBytes = 256
+    /// Of a view event, or a lesson.
+    package var maximumViewBytes = 16 << 10
+    package var maximumIdentifierBytes = Self.identifierBytes
     package var maximumTitleBytes = 8 << 10
     package var maximumTagsBytes = 32 << 10
     package var maximumDescriptionBytes = 64 << 10
@@ -78,15 +81,9 @@ package struct PostEvent: Equatable, Sendable {
     package init(
         parsing value: [UInt8], from source: Source, limits: EventLimits = EventLimits()
     ) throws(EventError) {
-        guard !value.isEmpty else {
-            throw EventError(.emptyValue, found: "no bytes", expected: "a JSON object")
-        }
-        guard value.count <= limits.maximumEventBytes else {
-            throw EventError(
-                .eventTooLarge, found: "\(value.count) bytes",
-                expected: "at most \(limits.maximumEventBytes) (send large images by image_url)")
-        }
-        let fields = try Fields(value)
+        let fields = try EventFields(
+            value, maximumBytes: limits.maximumEventBytes,
+            ifTooLarge: "send large images by image_url")
         pid = try fields.identifier("pid", limits)
         uid = try fields.identifier("uid", limits)
         title = try fields.text("title", maximumBytes: limits.maximumTitleBytes) ?? ""
@@ -100,75 +97,11 @@ package struct PostEvent: Equatable, Sendable {
     }
 }
 
-/// The members of the event's object, each read as what it should be.
-private struct Fields {
-    let members: [CodePoints: JSONValue]
-
-    init(_ value: [UInt8]) throws(EventError) {
-        // Serialisers for a schema registry put a zero byte and a four-byte schema id in front.
-        let hasRegistryHeader =
-            value.count > 5 && value[0] == 0 && value[5] == UInt8(ascii: "{")
-        let text = hasRegistryHeader ? Array(value[5...]) : value
-        let parsed: JSONValue
-        do throws(JSONError) {
-            parsed = try JSONValue(parsing: text)
-        } catch {
-            throw EventError(found: error.found, expected: error.expected)
-        }
-        guard case .object(let members) = parsed else {
-            throw EventError(found: parsed.summary, expected: "a JSON object")
-        }
-        self.members = members
-    }
-
-    /// A string, or a number as it was written; nil where absent, null or empty.
-    func text(_ field: String, maximumBytes: Int) throws(EventError) -> String? {
-        let text: String
-        switch members[field] {
-        case nil, .null: return nil
-        case .string(let value), .number(let value): text = value
-        case .some(let other):
-            throw EventError(field: field, found: other.summary, expected: "a string")
-        }
-        guard text.utf8.count <= maximumBytes else {
-            throw EventError(
-                field: field, found: "\(text.utf8.count) bytes",
-                expected: "at most \(maximumBytes)")
-        }
-        return text.isEmpty ? nil : text
-    }
-
-    func identifier(_ field: String, _ limits: EventLimits) throws(EventError) -> String {
-        let expected = "an id of 1 to \(limits.maximumIdentifierBytes) bytes"
-        guard let text = try text(field, maximumBytes: limits.maximumIdentifierBytes) else {
-            let found = members[field].map { $0.summary } ?? "nothing"
-            throw EventError(field: field, found: found, expected: expected)
-        }
-        return text
-    }
-
-    /// The last second of the year 9999; what lies beyond was given in milliseconds, or is wrong.
-    static let latestSeconds = 253_402_300_799.0
-
-    func seconds(_ field: String) throws(EventError) -> Double? {
-        guard let text = try text(field, maximumBytes: 64) else { return nil }
-        let expected = "seconds since 1970, 0 to \(Int64(Self.latestSeconds))"
-        let isDecimal = text.utf8.allSatisfy {
-            0x30...0x39 ~= $0 || "+-.eE".utf8.contains($0)
-        }
-        guard isDecimal, let seconds = Double(text), 0...Self.latestSeconds ~= seconds else {
-            let found = members[field]?.summary ?? "nothing"
-            throw EventError(field: field, found: found, expected: expected)
-        }
-        return seconds
-    }
-
-    func image(
+extension EventFields {
+    fileprivate func image(
         from source: PostEvent.Source, _ limits: EventLimits
     ) throws(EventError) -> PostEvent.ImageReference? {
-        let names = ["image_url", "image_base64", "image"].filter {
-            members[$0] != nil && members[$0] != .null && members[$0] != .string("")
-        }
+        let names = ["image_url", "image_base64", "image"].filter(has)
         guard let field = names.first else { return nil }
         guard names.count == 1 else {
             throw EventError(
@@ -221,7 +154,7 @@ private struct Fields {
         return path
     }
 
-    func sha256(_ field: String) throws(EventError) -> [UInt8]? {
+    fileprivate func sha256(_ field: String) throws(EventError) -> [UInt8]? {
         guard let text = try text(field, maximumBytes: 1_024) else { return nil }
         let digits = text.utf8.compactMap { byte in
             byte < 0x80 ? Character(Unicode.Scalar(byte)).hexDigitValue.map { UInt8($0) } : nil

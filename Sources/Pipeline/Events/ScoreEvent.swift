@@ -87,6 +87,28 @@ package struct Scoring: Equatable, Sendable {
     package var backboneMilliseconds: Float
     package var encodeMilliseconds: Float
     package var scoreMilliseconds: Float
+    /// Where learning is on.
+    package var learning: Learning?
+
+    /// What is remembered beside the score until the post's views are known.
+    package struct Learning: Equatable, Sendable {
+        /// What the frozen vector gave, from the same encoding.
+        package var frozenScore: Float
+        /// The mean of the user's labels so far; nil where there is none.
+        package var userMean: Float?
+        package var userLabels: Int
+        /// The post's `KeptEncoding`.
+        package var encoding: [UInt8]?
+
+        package init(
+            frozenScore: Float, userMean: Float?, userLabels: Int, encoding: [UInt8]? = nil
+        ) {
+            self.frozenScore = frozenScore
+            self.userMean = userMean
+            self.userLabels = userLabels
+            self.encoding = encoding
+        }
+    }
 
     package init(
         score: Float, expectedViewsPerDay: Float? = nil, model: String, userVector: String,
@@ -317,11 +339,7 @@ extension ScoreAttention {
 extension ScoreEvent {
     /// Reads what `json` writes; unknown fields and flags are passed over.
     package init(parsing value: [UInt8]) throws(JSONError) {
-        let event = try ScoreFields(JSONValue(parsing: value), path: "the event")
-        let schema = try event.string("schema")
-        guard schema == Self.schema else {
-            throw JSONError(found: "schema \"\(schema.clipped)\"", expected: "\"\(Self.schema)\"")
-        }
+        let event = try RecordFields(parsing: value, schema: Self.schema)
         pid = try event.string("pid")
         uid = try event.string("uid")
         switch try event.string("status") {
@@ -341,7 +359,7 @@ extension ScoreEvent {
 }
 
 extension ScoreEvent.Scored {
-    fileprivate init(_ event: ScoreFields) throws(JSONError) {
+    fileprivate init(_ event: RecordFields) throws(JSONError) {
         score = try event.float("score")
         viewsPerDay = try event.double("views_per_day")
         expectedViewsPerDay =
@@ -367,7 +385,7 @@ extension ScoreEvent.Scored {
 }
 
 extension ScoreAttention {
-    fileprivate init(_ attention: ScoreFields) throws(JSONError) {
+    fileprivate init(_ attention: RecordFields) throws(JSONError) {
         words = []
         for pair in try attention.array("words") {
             guard case .array(let parts) = pair, parts.count == 2,
@@ -386,7 +404,7 @@ extension ScoreAttention {
 }
 
 extension ScoreAttention.Grid {
-    fileprivate init(_ image: ScoreFields) throws(JSONError) {
+    fileprivate init(_ image: RecordFields) throws(JSONError) {
         maximum = try image.float("max")
         levels = try Base64.decode(image.string("weights"))
         let grid = try image.array("grid")
@@ -401,62 +419,5 @@ extension ScoreAttention.Grid {
         }
         self.rows = rows
         self.columns = columns
-    }
-}
-
-/// The members of one object of a score event.
-private struct ScoreFields {
-    let path: String
-    let members: [CodePoints: JSONValue]
-
-    init(_ value: JSONValue, path: String) throws(JSONError) {
-        guard case .object(let members) = value else {
-            throw JSONError(found: value.summary, expected: "an object as \(path)")
-        }
-        self.path = path
-        self.members = members
-    }
-
-    func has(_ name: String) -> Bool {
-        members[name] != nil
-    }
-
-    func object(_ name: String) throws(JSONError) -> ScoreFields {
-        try ScoreFields(members[name] ?? .null, path: name)
-    }
-
-    func array(_ name: String) throws(JSONError) -> [JSONValue] {
-        guard case .array(let elements) = members[name] else { throw missing(name, "an array") }
-        return elements
-    }
-
-    func string(_ name: String) throws(JSONError) -> String {
-        guard case .string(let text) = members[name] else { throw missing(name, "a string") }
-        return text
-    }
-
-    func integer<Integer: FixedWidthInteger>(_ name: String) throws(JSONError) -> Integer {
-        guard case .number(let digits) = members[name], let value = Integer(digits) else {
-            throw missing(name, "an integer")
-        }
-        return value
-    }
-
-    func float(_ name: String) throws(JSONError) -> Float {
-        guard case .number(let digits) = members[name], let value = Float(digits), value.isFinite
-        else { throw missing(name, "a number") }
-        return value
-    }
-
-    func double(_ name: String) throws(JSONError) -> Double {
-        guard case .number(let digits) = members[name], let value = Double(digits), value.isFinite
-        else { throw missing(name, "a number") }
-        return value
-    }
-
-    private func missing(_ name: String, _ expected: String) -> JSONError {
-        JSONError(
-            found: "\(members[name]?.summary ?? "nothing") as \"\(name)\" of \(path)",
-            expected: expected)
     }
 }
