@@ -126,7 +126,7 @@ struct Story {
         switch effect {
         case .prepare(let ticket, let post, let attempt, let deadline):
             return "prepare \(ticket) \(post.pid), attempt \(attempt), by \(deadline)"
-        case .score(let ticket, let post, let image):
+        case .score(let ticket, let post, let image, _):
             return "score \(ticket) \(post.pid) with \(image ?? "no image")"
         case .cancel(let ticket): return "cancel \(ticket)"
         case .publish(.produce(let records)):
@@ -138,6 +138,12 @@ struct Story {
         case .publish(.readCommitted(let partitions)):
             return "publish readCommitted \(describe(partitions))"
         case .publish(let step): return "publish \(step)"
+        case .restore(let task, let generation): return "restore \(task), generation \(generation)"
+        case .recall(let ticket, _, let recall): return "recall \(ticket) \(recall)"
+        case .store(let task, let changes): return "store \(changes.count) in \(task)"
+        case .catchUp(let task): return "catch up \(task)"
+        case .release(let task): return "release \(task)"
+        case .learn(let ticket, _, let state): return "learn \(ticket) \(state.uid)"
         case .pause(let partitions): return "pause \(describe(partitions))"
         case .resume(let partitions): return "resume \(describe(partitions))"
         case .confirmRevoked(let partitions): return "confirmRevoked \(describe(partitions))"

@@ -20,6 +20,14 @@ final class KafkaPublisher {
         self.delivery = delivery
     }
 
+    /// Per partition, the offset of the last record that was acknowledged: after a commit, how far
+    /// the records of its transaction reach. At least once: those of the producer's life.
+    var lastOffsets: [Partition: Int64] {
+        let offsets = producer?.deliveries.lastOffsets ?? [:]
+        return [Partition: Int64](
+            uniqueKeysWithValues: offsets.map { (Partition($0.key), $0.value) })
+    }
+
     func execute(_ step: PublishStep, consumer: Consumer) -> StepResult {
         do {
             return try run(step, consumer: consumer)
@@ -103,8 +111,8 @@ final class KafkaPublisher {
     ) throws(KafkaError) -> StepResult {
         for record in records {
             let record = ProducerRecord(
-                topic: record.topic, key: record.key, value: record.value,
-                headers: record.headers.map { ($0.key, $0.value) })
+                topic: record.topic, partition: record.partition, key: record.key,
+                value: record.value, headers: record.headers.map { ($0.key, $0.value) })
             do {
                 try producer.produce(record)
             } catch  where error.isQueueFull {

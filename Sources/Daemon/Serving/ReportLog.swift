@@ -48,6 +48,8 @@ struct ReportLog: Sendable {
                     "records": .stringConvertible(records),
                     "milliseconds": .stringConvertible(milliseconds),
                 ])
+        case .learning(let report):
+            record(report)
         case .stepRetried(let text):
             logger.info("publishing, trying again", metadata: ["error": "\(text)"])
         case .batchAborted(let text):
@@ -113,6 +115,45 @@ struct ReportLog: Sendable {
         logger.warning(
             "topics are missing: create them; waiting until they are there",
             metadata: ["topics": .array(topics.map { "\($0)" })])
+    }
+
+    private func record(_ report: LearningReport) {
+        switch report {
+        case .label(let outcome):
+            logger.debug("view", metadata: ["outcome": "\(outcome.rawValue)"])
+        case .judged(let label):
+            logger.debug(
+                "label",
+                metadata: [
+                    "uid": "\(label.post.uid)", "pid": "\(label.post.pid)",
+                    "label": .stringConvertible(label.label),
+                    "published": .stringConvertible(label.post.score),
+                ])
+        case .updated(let uid, let result):
+            logger.debug(
+                "update",
+                metadata: [
+                    "uid": "\(uid)", "outcome": "\(result.outcome.reason.rawValue)",
+                    "step": .stringConvertible(result.outcome.stepNorm),
+                ])
+        case .rolledBack(let uid, let version):
+            logger.notice(
+                "rolled back",
+                metadata: ["uid": "\(uid)", "version": .stringConvertible(version)])
+        case .versionUnknown(let uid, let version):
+            logger.warning(
+                "cannot roll back: the user's record does not carry that version (any more)",
+                metadata: ["uid": "\(uid)", "version": .stringConvertible(version)])
+        case .forgotten(let uid, let posts):
+            logger.notice(
+                "forgotten", metadata: ["uid": "\(uid)", "posts": .stringConvertible(posts)])
+        }
+    }
+
+    func changelogNotCompacted(_ topic: String, policy: String) {
+        logger.warning(
+            "a changelog is not compacted: set its cleanup.policy to compact",
+            metadata: ["topic": "\(topic)", "cleanup_policy": "\(policy)"])
     }
 
     func brokersAway(_ error: KafkaError) {

@@ -69,7 +69,7 @@ final class ScoreLoop {
 
         var isServing = false
         while stopReason == nil {
-            if !isServing, topicCheck.passes(at: clock.now.uptime) {
+            if !isServing, try topicCheck.passes(at: clock.now.uptime) {
                 isServing = true
                 try consumer.subscribe(topics: [topic])
                 handle(.start, consumer)
@@ -106,7 +106,7 @@ final class ScoreLoop {
             preparer.prepare(ticket, post, deadline: deadline) { [mailbox] result in
                 mailbox.post(.prepared(ticket, result))
             }
-        case .score(let ticket, let post, let image):
+        case .score(let ticket, let post, let image, _):
             scoring.score(post, image: image) { [mailbox] result in
                 mailbox.post(.scored(ticket, result))
             }
@@ -114,6 +114,8 @@ final class ScoreLoop {
             preparer.cancel(ticket)
         case .publish(let step):
             return .published(publisher.execute(step, consumer: consumer))
+        case .restore, .recall, .store, .catchUp, .release, .learn:
+            break
         case .pause(let partitions):
             attempt("pause") { () throws(KafkaError) in
                 try consumer.pause(partitions.map(TopicPartition.init))

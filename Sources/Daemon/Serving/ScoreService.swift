@@ -109,10 +109,10 @@ package struct ScoreService: Service, CustomStringConvertible {
             configuration: ScorePathConfiguration(configuration),
             topic: configuration.topics.posts,
             topicCheck: try TopicCheck(
-                [
-                    configuration.topics.posts, configuration.topics.scores,
-                    configuration.topics.deadLetters,
-                ], configuration: configuration.admin { reports.record($0, client: "admin") },
+                TopicCheck.Topics(
+                    coPartitioned: [configuration.topics.posts],
+                    others: [configuration.topics.scores, configuration.topics.deadLetters]),
+                configuration: configuration.admin { reports.record($0, client: "admin") },
                 reports: reports),
             consumer: configuration.consumer { reports.record($0, client: "consumer") },
             publisher: KafkaPublisher(

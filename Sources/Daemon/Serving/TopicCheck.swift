@@ -2,22 +2,31 @@ import Kafka
 import Pipeline
 
 /// Asks for the topics before the consumer joins its group: one that is missing would otherwise
-/// show as silence, or as transactions that abort without end.
+/// show as silence, or as transactions that abort without end, and partitions that do not match as
+/// users whose records are scattered.
 ///
 /// (Brokers that create topics when they are asked for create these.)
 final class TopicCheck {
+    struct Topics {
+        /// Must have the same number of partitions.
+        var coPartitioned: [String]
+        /// Of those, the ones that should be compacted.
+        var changelogs: [String] = []
+        var others: [String] = []
+    }
+
     private static let intervalMilliseconds: Milliseconds = 1_000
     private static let reportIntervalMilliseconds: Milliseconds = 10_000
     private static let requestTimeoutMilliseconds = 1_000
 
     private let admin: Admin
-    private let topics: [String]
+    private let topics: Topics
     private let reports: ReportLog
     private var nextAt: Milliseconds = 0
     private var nextReportAt: Milliseconds = 0
 
     init(
-        _ topics: [String], configuration: ClientConfiguration, reports: ReportLog
+        _ topics: Topics, configuration: ClientConfiguration, reports: ReportLog
     ) throws(KafkaError) {
         admin = try Admin(configuration: configuration)
         self.topics = topics
@@ -26,26 +35,48 @@ final class TopicCheck {
 
     /// - Returns: true when all topics are there, or may not be asked for; until then it is to be
     ///   called again.
-    func passes(at uptime: Milliseconds) -> Bool {
+    /// - Throws: where the topics are there and cannot be served.
+    func passes(at uptime: Milliseconds) throws(CoPartitioning.UnequalCounts) -> Bool {
         guard uptime >= nextAt else { return false }
         nextAt = uptime + Self.intervalMilliseconds
+        let all = topics.coPartitioned + topics.others
+        let counts: [String: Int]
         do throws(KafkaError) {
-            var missing: [String] = []
-            for topic in topics {
-                let count = try admin.partitionCount(
-                    ofTopic: topic, timeoutMilliseconds: Self.requestTimeoutMilliseconds)
-                if count == nil { missing.append(topic) }
-            }
-            guard !missing.isEmpty else { return true }
-            report(at: uptime) { reports.topicsMissing(missing) }
+            counts = try admin.partitionCounts(
+                ofTopics: all, timeoutMilliseconds: Self.requestTimeoutMilliseconds)
         } catch  where error.action == .retry {
             report(at: uptime) { reports.brokersAway(error) }
+            return false
         } catch {
             // The right to read or write a topic does not always come with that to describe it.
             reports.couldNot("ask for the topics", error)
             return true
         }
-        return false
+        try CoPartitioning(topics.coPartitioned).check(partitionCounts: counts)
+        let missing = all.filter { counts[$0] == nil }
+        guard missing.isEmpty else {
+            report(at: uptime) { reports.topicsMissing(missing) }
+            return false
+        }
+        warnOfUncompacted()
+        return true
+    }
+
+    /// A changelog whose old records are deleted forgets users; one that keeps all takes ever
+    /// longer to restore.
+    private func warnOfUncompacted() {
+        guard !topics.changelogs.isEmpty else { return }
+        do throws(KafkaError) {
+            let policies = try admin.topicSetting(
+                "cleanup.policy", ofTopics: topics.changelogs,
+                timeoutMilliseconds: Self.requestTimeoutMilliseconds)
+            for topic in topics.changelogs {
+                guard let policy = policies[topic], policy != "compact" else { continue }
+                reports.changelogNotCompacted(topic, policy: policy)
+            }
+        } catch {
+            reports.couldNot("ask whether the changelogs are compacted", error)
+        }
     }
 
     private func report(at uptime: Milliseconds, _ body: () -> Void) {

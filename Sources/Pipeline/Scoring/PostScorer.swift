@@ -33,8 +33,11 @@ package final class PostScorer {
         /// The words that were read, in the order of `prediction.words`.
         package var words: [String]
         package var flags: Set<ScoreFlag>
-        /// "bundle", or "unknown" for a user the bundle does not know.
+        /// "bundle", "unknown" for a user the bundle does not know, or the version of the vector that
+        /// was learnt ("v3").
         package var userVector: String
+        /// Where learning is on.
+        package var learning: Scoring.Learning?
         package var backboneMilliseconds: Float
         package var encodeMilliseconds: Float
         package var scoreMilliseconds: Float
@@ -128,32 +131,72 @@ package final class PostHead: Sendable {
         }
     }
 
-    package func score(_ post: PostEvent, seen: PostScorer.Seen) -> PostScorer.Result {
+    /// How a score is made while learning is on.
+    package struct Learning: Sendable {
+        /// nil: nothing was learnt about the user yet.
+        package var user: LearnedUser?
+
+        package init(user: LearnedUser?) {
+            self.user = user
+        }
+    }
+
+    /// - Parameter learning: nil where it is off: the bundle's vectors are all there is, and no
+    ///   encoding is kept.
+    package func score(
+        _ post: PostEvent, seen: PostScorer.Seen, learning: Learning? = nil
+    ) -> PostScorer.Result {
         let start = nanoseconds()
         let text = bundle.vocabulary.encode(
             title: post.title, tags: post.tags, description: post.description,
             maximumWords: bundle.configuration.maximum_words)
-        let vector = bundle.users.vector(of: post.uid)
-        let (encoded, prediction) = network.withLock { network in
+        let trained = bundle.users.vector(of: post.uid)
+        let learned = learning?.user?.vector
+        let (encoded, predictions, kept) = network.withLock { network in
             let encoding = network.encode(features: seen.features, wordIDs: text.ids)
             let encoded = nanoseconds()
-            let user = vector.map(network.project) ?? unknownUser
-            return (encoded, network.predict(encoding, user: user))
+            let frozen = trained.map(network.project) ?? unknownUser
+            let users = (learned.map { [network.project(user: $0)] } ?? []) + [frozen]
+            return (
+                encoded, network.predict(encoding, users: users),
+                learning.map { _ in KeptEncoding(encoding).bytes }
+            )
         }
         let end = nanoseconds()
 
         var flags: Set<ScoreFlag> = []
         if seen.features == nil { flags.insert(post.image == nil ? .noImage : .imageUnusable) }
         if text.ids.isEmpty { flags.insert(.noText) }
-        if vector == nil { flags.insert(.unknownUser) }
+        if trained == nil, learned == nil { flags.insert(.unknownUser) }
         if bundle.isUntrained { flags.insert(.untrained) }
         return PostScorer.Result(
-            prediction: prediction, features: seen.features, imageWasKnown: seen.wasKnown,
+            prediction: predictions[0], features: seen.features, imageWasKnown: seen.wasKnown,
             words: text.words, flags: flags,
-            userVector: vector == nil ? "unknown" : "bundle",
+            userVector: learned == nil
+                ? (trained == nil ? "unknown" : "bundle")
+                : "v\(learning?.user?.version ?? 0)",
+            learning: kept.map { encoding in
+                let labels = labels(of: post.uid, learning?.user)
+                return Scoring.Learning(
+                    frozenScore: predictions[predictions.count - 1].score, userMean: labels.mean,
+                    userLabels: labels.count, encoding: encoding)
+            },
             backboneMilliseconds: seen.backboneMilliseconds,
             encodeMilliseconds: milliseconds(start, encoded),
             scoreMilliseconds: milliseconds(encoded, end))
+    }
+}
+
+extension PostHead {
+    /// The labels that are known of a user, in training and since, and their mean.
+    private func labels(of uid: String, _ learned: LearnedUser?) -> (count: Int, mean: Float?) {
+        let trained = bundle.users.history(of: uid)
+        let count = (trained?.posts ?? 0) + (learned?.labelCount ?? 0)
+        guard count > 0 else { return (0, nil) }
+        let sum =
+            Double(trained?.posts ?? 0) * Double(trained?.mean ?? 0)
+            + Double(learned?.labelCount ?? 0) * Double(learned?.labelMean ?? 0)
+        return (count, Float(sum / Double(count)))
     }
 }
 
@@ -167,7 +210,7 @@ extension PostScorer.Result {
             prediction.regions.isEmpty
             ? nil
             : ScoreAttention.Grid(rows: grid, columns: grid, weights: prediction.regions)
-        return Scoring(
+        var scoring = Scoring(
             score: prediction.score,
             expectedViewsPerDay: bundle.configuration.target.smearing.map {
                 Float(Prediction.viewsPerDay(score: prediction.score) * $0)
@@ -178,5 +221,7 @@ extension PostScorer.Result {
                 textWeight: prediction.modalities.text, imageWeight: prediction.modalities.image),
             backboneMilliseconds: backboneMilliseconds, encodeMilliseconds: encodeMilliseconds,
             scoreMilliseconds: scoreMilliseconds)
+        scoring.learning = learning
+        return scoring
     }
 }

@@ -1,5 +1,6 @@
 /// Outputs of finished records and, per partition, the offset after the last of them.
 struct Batch: Equatable, Sendable {
+    var recordCount = 0
     var outputs: [OutputRecord] = []
     var offsets: [Partition: Int64] = [:]
 }

@@ -5,15 +5,15 @@ import Model
 /// The records that are taken and not yet known to be published: each in the order of its
 /// partition, with how far it has come and what it holds.
 ///
-/// What is publishable is counted here: the finished records of each partition up to its first
-/// unfinished one.
+/// A record is finished when what it comes to is known, and all records before it in its partition
+/// are finished too. Finished records are published in the order in which they became so.
 struct HeldRecords<Image: Sendable>: Sendable {
     struct AssignedPartition: Sendable {
         /// Records below are taken already, or published.
         var nextOffset: Int64 = 0
         /// Taken and not yet published, in the order of their offsets.
         fileprivate(set) var tickets: [Ticket] = []
-        /// So many of the first tickets are finished: publishable.
+        /// So many of the first tickets are finished.
         fileprivate(set) var finished = 0
         var isLeaving = false
         /// The last record came from below `nextOffset`.
@@ -21,41 +21,63 @@ struct HeldRecords<Image: Sendable>: Sendable {
     }
 
     struct Entry {
-        /// Key, value and headers are let go when the record is finished.
+        /// Key, value and headers are let go when the record is answered or finished.
         var record: Record
-        /// nil when finished.
-        var post: PostEvent?
-        var isRepeat: Bool
+        var content: Content
         /// Uptimes.
         var takenAt: Milliseconds
         var notBefore: Milliseconds = 0
         var deadline: Milliseconds?
         var attempts = 0
-        var stage = Stage.waiting
+        var stage: Stage
+        /// What it may change in the learning state.
+        var pin: LearnPath.Pin?
+
+        enum Content {
+            case post(PostEvent, isRepeat: Bool)
+            case view(ViewEvent)
+            case lesson(Lesson)
+            /// Unreadable, or let go.
+            case nothing
+        }
 
         enum Stage {
+            // A post.
             case waiting
             case preparing
             case prepared(PreparedImage<Image>?)
             case scoring(ScoreEvent.Timings)
-            case finished(OutputRecord)
+            /// Scored, with what is to be remembered of it; its turn comes after those before it.
+            case answered(OutputRecord, ScoredPost?, encoding: [UInt8]?)
+            // A view or a lesson.
+            case recalling
+            case recalled(Recollection)
+            case learning(LearnerState, Conclusion)
+            // Each of them.
+            case finished(Conclusion)
         }
 
-        init(record: Record, post: PostEvent?, isRepeat: Bool, takenAt: Milliseconds) {
-            self.record = record
-            self.post = post
-            self.isRepeat = isRepeat
-            self.takenAt = takenAt
+        var post: PostEvent? {
+            if case .post(let post, _) = content { post } else { nil }
         }
+
+        /// It came from the views or the lessons topic.
+        var isOfLearning = false
 
         var byteCount: Int {
             var count = record.byteCount + (post?.byteCount ?? 0)
             switch stage {
             case .prepared(let image): count += image?.byteCount ?? 0
-            case .finished(let output): count += output.byteCount
-            case .waiting, .preparing, .scoring: break
+            case .answered(let output, _, let encoding):
+                count += output.byteCount + (encoding?.count ?? 0)
+            case .finished(let conclusion): count += conclusion.byteCount
+            case .waiting, .preparing, .scoring, .recalling, .recalled, .learning: break
             }
             return count
+        }
+
+        var finished: Conclusion? {
+            if case .finished(let conclusion) = stage { conclusion } else { nil }
         }
     }
 
@@ -65,11 +87,16 @@ struct HeldRecords<Image: Sendable>: Sendable {
     private var lastTicket: UInt64 = 0
     /// Of all records, with their posts, images and outputs.
     private(set) var byteCount = 0
-    private(set) var publishableCount = 0
+    /// How many came from the posts topic.
+    private(set) var postCount = 0
+    /// Finished, in the order of publishing.
+    private var publishable: [Ticket] = []
     private(set) var publishableBytes = 0
+    private(set) var publishablePostCount = 0
 
     var count: Int { entries.count }
     var isEmpty: Bool { entries.isEmpty }
+    var publishableCount: Int { publishable.count }
     subscript(ticket: Ticket) -> Entry? { entries[ticket] }
 
     /// Holds the next record of an assigned partition.
@@ -82,6 +109,7 @@ struct HeldRecords<Image: Sendable>: Sendable {
         partitions[partition]?.tickets.append(ticket)
         entries[ticket] = entry
         byteCount += entry.byteCount
+        if !entry.isOfLearning { postCount += 1 }
         return ticket
     }
 
@@ -93,49 +121,46 @@ struct HeldRecords<Image: Sendable>: Sendable {
         entries[ticket] = entry
     }
 
-    mutating func finish(_ ticket: Ticket, _ output: OutputRecord) {
-        guard let partition = entries[ticket]?.record.partition else { return }
+    /// Lets go of what the record no longer needs, now that what it comes to is known.
+    mutating func letGo(_ ticket: Ticket) {
         update(ticket) { entry in
-            entry.stage = .finished(output)
-            entry.post = nil
+            entry.content = .nothing
             entry.record.key = nil
             entry.record.value = nil
             entry.record.headers = []
         }
-        extendPublishable(partition)
     }
 
-    /// Counts in what has become publishable: everything before it is finished too.
-    private mutating func extendPublishable(_ partition: Partition) {
-        guard var assigned = partitions[partition] else { return }
-        while assigned.finished < assigned.tickets.count,
-            let entry = entries[assigned.tickets[assigned.finished]],
-            case .finished(let output) = entry.stage
-        {
-            assigned.finished += 1
-            publishableCount += 1
-            publishableBytes += output.byteCount
-        }
-        partitions[partition] = assigned
+    /// The first record of the partition that is not finished: its turn is next.
+    func next(in partition: Partition) -> Ticket? {
+        guard let assigned = partitions[partition], assigned.finished < assigned.tickets.count
+        else { return nil }
+        return assigned.tickets[assigned.finished]
     }
 
-    /// What is publishable, partition after partition, within the bounds (the last record may
-    /// exceed `maximumBytes`).
+    /// The record, which is the `next` of its partition, comes to this.
+    mutating func finish(_ ticket: Ticket, _ conclusion: Conclusion) {
+        guard let entry = entries[ticket] else { return }
+        letGo(ticket)
+        update(ticket) { $0.stage = .finished(conclusion) }
+        partitions[entry.record.partition]?.finished += 1
+        publishable.append(ticket)
+        publishableBytes += conclusion.byteCount
+        if !entry.isOfLearning { publishablePostCount += 1 }
+    }
+
+    /// What is publishable, within the bounds (the last record may exceed `maximumBytes`).
     func nextBatch(maximumRecords: Int, maximumBytes: Int) -> Batch {
         var batch = Batch()
         var bytes = 0
-        for (partition, assigned) in partitions.sorted(by: { $0.key < $1.key }) {
-            for ticket in assigned.tickets.prefix(assigned.finished) {
-                guard batch.outputs.count < maximumRecords, bytes < maximumBytes else {
-                    return batch
-                }
-                guard let entry = entries[ticket], case .finished(let output) = entry.stage else {
-                    break
-                }
-                batch.outputs.append(output)
-                batch.offsets[partition] = entry.record.offset + 1
-                bytes += output.byteCount
-            }
+        for ticket in publishable.prefix(maximumRecords) {
+            guard bytes < maximumBytes, let entry = entries[ticket],
+                let conclusion = entry.finished
+            else { break }
+            batch.recordCount += 1
+            batch.outputs += conclusion.outputs
+            batch.offsets[entry.record.partition] = entry.record.offset + 1
+            bytes += conclusion.byteCount
         }
         return batch
     }
@@ -147,20 +172,30 @@ struct HeldRecords<Image: Sendable>: Sendable {
     /// - Returns: how many became smaller.
     mutating func reduceDeadLetters(in batch: Batch, topic: String) -> Int {
         var count = 0
-        for (partition, offset) in batch.offsets {
-            guard let assigned = partitions[partition] else { continue }
-            for ticket in assigned.tickets.prefix(assigned.finished) {
-                guard let entry = entries[ticket], entry.record.offset < offset,
-                    case .finished(let output) = entry.stage, output.topic == topic
-                else { continue }
-                let reduced = DeadLetter.reduced(output)
-                guard reduced != output else { continue }
-                update(ticket) { $0.stage = .finished(reduced) }
-                publishableBytes += reduced.byteCount - output.byteCount
-                count += 1
+        for ticket in publishable {
+            guard let entry = entries[ticket], let conclusion = entry.finished,
+                let offset = batch.offsets[entry.record.partition], entry.record.offset < offset
+            else { continue }
+            var reduced = conclusion
+            reduced.outputs = conclusion.outputs.map {
+                $0.topic == topic ? DeadLetter.reduced($0) : $0
             }
+            guard reduced != conclusion else { continue }
+            update(ticket) { $0.stage = .finished(reduced) }
+            publishableBytes += reduced.byteCount - conclusion.byteCount
+            count += 1
         }
         return count
+    }
+
+    /// What the finished records below the offsets come to, in the order of publishing.
+    func conclusions(below offsets: [Partition: Int64]) -> [(Partition, Conclusion)] {
+        publishable.compactMap { ticket in
+            guard let entry = entries[ticket], let conclusion = entry.finished,
+                let offset = offsets[entry.record.partition], entry.record.offset < offset
+            else { return nil }
+            return (entry.record.partition, conclusion)
+        }
     }
 
     /// So many of the partition's first records are below the offset.
@@ -177,18 +212,20 @@ struct HeldRecords<Image: Sendable>: Sendable {
     mutating func remove(
         _ partition: Partition, _ range: Range<Int>
     ) -> [(ticket: Ticket, entry: Entry)] {
-        guard var assigned = partitions[partition] else { return [] }
+        guard var assigned = partitions[partition], !range.isEmpty else { return [] }
         var removed: [(ticket: Ticket, entry: Entry)] = []
         for index in range {
             let ticket = assigned.tickets[index]
             guard let entry = entries.removeValue(forKey: ticket) else { continue }
             removed.append((ticket, entry))
             byteCount -= entry.byteCount
-            if index < assigned.finished, case .finished(let output) = entry.stage {
-                publishableCount -= 1
-                publishableBytes -= output.byteCount
+            if !entry.isOfLearning { postCount -= 1 }
+            if let conclusion = entry.finished {
+                publishableBytes -= conclusion.byteCount
+                if !entry.isOfLearning { publishablePostCount -= 1 }
             }
         }
+        publishable.removeAll { entries[$0] == nil }
         assigned.finished -= range.clamped(to: 0..<assigned.finished).count
         assigned.tickets.removeSubrange(range)
         partitions[partition] = assigned

@@ -73,17 +73,21 @@ package struct Record: Equatable, Sendable {
     }
 }
 
-/// A record to be produced. Its partition follows from its key.
+/// A record to be produced.
 package struct OutputRecord: Equatable, Sendable {
     package var topic: String
+    /// nil: it follows from the key.
+    package var partition: Int32?
     package var key: [UInt8]?
     package var value: [UInt8]?
     package var headers: [RecordHeader]
 
     package init(
-        topic: String, key: [UInt8]?, value: [UInt8]?, headers: [RecordHeader] = []
+        topic: String, partition: Int32? = nil, key: [UInt8]?, value: [UInt8]?,
+        headers: [RecordHeader] = []
     ) {
         self.topic = topic
+        self.partition = partition
         self.key = key
         self.value = value
         self.headers = headers
@@ -220,6 +224,14 @@ extension ScorePath {
         case prepared(Ticket, Result<PreparedImage<Image>, PreparationFailure>)
         /// Answers `score`; due exactly once for each, cancelled or not.
         case scored(Ticket, Result<Scoring, ScoringFailure>)
+        /// Answers `restore`.
+        case restored(Int32, generation: Int, [EarlyView])
+        /// Answers `recall`; due exactly once for each.
+        case recalled(Ticket, Recollection)
+        /// Answers `learn`; due exactly once for each, cancelled or not.
+        case learned(Ticket, LearningResult)
+        /// From now on no vector is updated, or they are again.
+        case freeze(Bool)
         /// Answers `publish`.
         case published(StepResult)
         /// Time has passed: at least every 100 ms.
@@ -234,11 +246,29 @@ extension ScorePath {
         /// Fetch and decode the post's image on a worker thread. Must answer by `deadline`
         /// (uptime); an answer after it comes too late.
         case prepare(Ticket, PostEvent, attempt: Int, deadline: Milliseconds)
-        /// Score the post on the scoring thread; `image` is nil where there is none to use.
-        case score(Ticket, PostEvent, image: Image?)
+        /// Score the post on the scoring thread; `image` is nil where there is none to use. Where
+        /// learning is on, the answer comes when the post's encoding is kept.
+        case score(Ticket, PostEvent, image: Image?, task: Int32)
         /// Nobody waits for this answer any more (it is still due, as soon as convenient).
         case cancel(Ticket)
         case publish(PublishStep)
+
+        // The state of a task: `recall`, `store` and `catchUp` of one task are executed in their
+        // order, beside everything else.
+        /// The task is here: open its checkpoint, and bring it up to date from the topics. None of
+        /// its records comes before the answer.
+        case restore(Int32, generation: Int)
+        /// Look something up.
+        case recall(Ticket, task: Int32, Recall)
+        /// These are committed: show them to scoring, and put them down.
+        case store(task: Int32, [StateChange])
+        /// Something may have been committed that was not told by `store`: read on from the topics.
+        case catchUp(Int32)
+        /// The task is elsewhere now: let go of its state.
+        case release(Int32)
+        /// Update the vector on a worker thread, from the encodings of the state's posts.
+        case learn(Ticket, task: Int32, LearnerState)
+
         case pause([Partition])
         case resume([Partition])
         /// The rebalance callback may unassign these and return.
@@ -280,13 +310,17 @@ extension ScorePath {
         /// nothing committed for it. To have it scored: stop all instances, reset the group's
         /// offsets of the partition, start again.
         case offsetReset(Partition, from: Int64, to: Int64)
+        case learning(LearningReport)
         /// Records taken and given up because their partition moved or the daemon stops.
         case givenUp(records: Int)
     }
 
     /// How full the path is, for metrics.
     package struct Load: Equatable, Sendable {
+        /// Posts.
         package var records = 0
+        /// Views and lessons.
+        package var learningRecords = 0
         package var bytes = 0
         package var waiting = 0
         package var preparing = 0
@@ -359,6 +393,9 @@ package struct ScorePathConfiguration: Sendable {
     package var revokeBudgetMilliseconds: Milliseconds = 5_000
     /// How long a stop may take; publishing is given up at three quarters of it.
     package var stopBudgetMilliseconds: Milliseconds = 8_000
+
+    /// nil: views are not read, and all vectors stay as they are in the bundle.
+    package var learning: LearnConfiguration?
 
     /// Post ids remembered to mark repeats.
     package var rememberedPosts = 10_000

@@ -14,8 +14,8 @@ struct Bench: ParsableCommand {
             """,
         subcommands: [
             BenchBackbone.self, BenchDecode.self, BenchHead.self, BenchRescore.self,
-            BenchPipeline.self,
-            BenchLatency.self, BenchTrain.self,
+            BenchPipeline.self, BenchLatency.self, BenchTrain.self, BenchUpdate.self,
+            BenchUsers.self,
         ])
 }
 

@@ -16,6 +16,33 @@ enum PlantedBug: String, CaseIterable {
     case memoryBelievedAfterLostReply
     /// Partitions are revoked, and nothing about them is forgotten.
     case revocationIgnored
+
+    // In learning.
+    /// Scoring sees a vector as soon as it is learnt.
+    case vectorVisibleBeforeCommit
+    /// A lesson's offset is committed, and the user's record is not.
+    case labelLostAfterOffset
+    /// Whether an update is made depends on the time of day.
+    case updateFiredByTheClock
+    /// Records of a task are taken before its state is there.
+    case takenBeforeRestored
+    /// A recall is answered before what was stored earlier.
+    case recallOvertakesStore
+    /// What a transaction of unknown fate has changed is not read back.
+    case catchUpForgotten
+    /// Views that wait for their post do not survive a move.
+    case earlyViewsLost
+
+    var isOfLearning: Bool {
+        switch self {
+        case .offsetsBeforeScores, .noAbortOnRevoke, .retryThatReorders, .commitAfterLoss,
+            .memoryBelievedAfterLostReply, .revocationIgnored:
+            false
+        case .vectorVisibleBeforeCommit, .labelLostAfterOffset, .updateFiredByTheClock,
+            .takenBeforeRestored, .recallOvertakesStore, .catchUpForgotten, .earlyViewsLost:
+            true
+        }
+    }
 }
 
 /// A score path with a bug at its seam: events and effects are bent on their way in and out, so
@@ -78,6 +105,8 @@ struct BuggyPath {
         case (.noAbortOnRevoke, .createProducer):
             swallowsBegin = false
             return [effect]
+        case (.labelLostAfterOffset, .produce(let records)):
+            return [.publish(.produce(records.filter { $0.topic != "users" }))]
         case (.retryThatReorders, .produce(let records)) where hasFailed:
             return [.publish(.produce(records.reversed()))]
         case (.commitAfterLoss, .abort) where commitsInsteadOfAborting:

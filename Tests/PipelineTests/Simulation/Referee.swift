@@ -3,7 +3,7 @@ import Pipeline
 /// Knows which records went in, and judges what becomes visible.
 struct Referee {
     struct Place: Hashable, Comparable {
-        var partition: Int32
+        var partition: Partition
         var offset: Int64
 
         static func < (left: Place, right: Place) -> Bool {
@@ -15,14 +15,14 @@ struct Referee {
     private var expected: [Place: Record] = [:]
     /// How often each record's output has become visible.
     private var visible: [Place: Int] = [:]
-    private var lastVisible: [Int32: Int64] = [:]
+    private var lastVisible: [Partition: Int64] = [:]
 
     init(delivery: Delivery) {
         self.delivery = delivery
     }
 
     mutating func expect(_ record: Record) {
-        expected[Place(partition: record.partition.number, offset: record.offset)] = record
+        expected[Place(partition: record.partition, offset: record.offset)] = record
     }
 
     var isComplete: Bool { visible.count == expected.count }
@@ -40,7 +40,7 @@ struct Referee {
         case .committed(let offsets):
             for (partition, offset) in offsets.sorted(by: { $0.key < $1.key }) {
                 let passed = expected.keys.filter {
-                    $0.partition == partition.number && $0.offset < offset && visible[$0] == nil
+                    $0.partition == partition && $0.offset < offset && visible[$0] == nil
                 }
                 if let place = passed.min() {
                     return Violation(kind: .lost, text: "\(offset) is committed past \(place)")
@@ -51,6 +51,8 @@ struct Referee {
     }
 
     private mutating func judge(_ output: OutputRecord) -> Violation? {
+        // Lessons and the records of the learning state are another referee's.
+        guard output.partition == nil else { return nil }
         guard let place = Self.place(of: output), let record = expected[place] else {
             return Violation(kind: .wrongOutput, text: "\(output)")
         }
@@ -124,16 +126,20 @@ struct Referee {
             guard let value = output.value, let event = try? ScoreEvent(parsing: value) else {
                 return nil
             }
-            return Place(partition: event.origin.partition, offset: event.origin.offset)
+            return Place(
+                partition: Partition(
+                    topic: event.origin.topic, number: event.origin.partition),
+                offset: event.origin.offset)
         }
         func header(_ name: String) -> String? {
             output.headers.last { $0.key == name }?.value.map {
                 String(decoding: $0, as: UTF8.self)
             }
         }
-        guard let partition = header(DeadLetter.HeaderName.partition).flatMap({ Int32($0) }),
+        guard let topic = header(DeadLetter.HeaderName.topic),
+            let partition = header(DeadLetter.HeaderName.partition).flatMap({ Int32($0) }),
             let offset = header(DeadLetter.HeaderName.offset).flatMap({ Int64($0) })
         else { return nil }
-        return Place(partition: partition, offset: offset)
+        return Place(partition: Partition(topic: topic, number: partition), offset: offset)
     }
 }

@@ -62,8 +62,10 @@ struct SimulatedBroker {
         case committed([Partition: Int64])
     }
 
+    /// (Topics of the learning state have a limit that is never met.)
     static func accepts(_ record: OutputRecord) -> Bool {
-        bytes(record.key, record.value, record.headers) <= maximumRecordBytes
+        record.partition != nil
+            || bytes(record.key, record.value, record.headers) <= maximumRecordBytes
     }
 
     static func bytes(_ key: [UInt8]?, _ value: [UInt8]?, _ headers: [RecordHeader]) -> Int {
@@ -166,6 +168,36 @@ struct SimulatedBroker {
         return visible
     }
 
+    /// The next record that a read_committed consumer gets, from an offset on.
+    func visibleRecord(of partition: Partition, from offset: Int64) -> (Int64, OutputRecord)? {
+        let log = logs[partition] ?? []
+        for index in Int(offset)..<max(Int(offset), log.count) {
+            switch log[index].transaction.map({ transactions[$0].state }) {
+            case .open: return nil
+            case .committed, nil: return (Int64(index), log[index].record)
+            case .aborted: break
+            }
+        }
+        return nil
+    }
+
+    /// All committed records from an offset on, and where the log ends; nil while an open transaction
+    /// holds some of them back.
+    func readToEnd(
+        _ partition: Partition, from offset: Int
+    ) -> (records: [OutputRecord], end: Int)? {
+        let log = logs[partition] ?? []
+        var records: [OutputRecord] = []
+        for logged in log[min(offset, log.count)...] {
+            switch logged.transaction.map({ transactions[$0].state }) {
+            case .open: return nil
+            case .committed, nil: records.append(logged.record)
+            case .aborted: break
+            }
+        }
+        return (records, log.count)
+    }
+
     private mutating func openTransaction(
         _ id: String, _ epoch: Int, at time: Milliseconds
     ) throws(Failure) -> Int {
@@ -181,7 +213,8 @@ struct SimulatedBroker {
         for record in records {
             let hash = (record.key ?? []).reduce(0) { ($0 &* 31 &+ Int($1)) & 0xFFFF }
             let partition = Partition(
-                topic: record.topic, number: Int32(hash % Self.scorePartitions))
+                topic: record.topic,
+                number: record.partition ?? Int32(hash % Self.scorePartitions))
             logs[partition, default: []].append(
                 LoggedRecord(record: record, transaction: transaction))
         }
@@ -269,8 +302,10 @@ struct SimulatedGroup {
         generation += 1
         let order = members.keys.sorted()
         for (index, member) in order.enumerated() {
-            members[member]?.assignment = partitions.enumerated()
-                .filter { $0.offset % order.count == index }.map(\.element)
+            // As the range assignor does: equal numbers of all topics together.
+            members[member]?.assignment = partitions.filter {
+                Int($0.number) % order.count == index
+            }
         }
     }
 }

@@ -29,6 +29,9 @@ struct SimulatedProcess {
     let incarnation: Int
     private(set) var path: BuggyPath
     private let delivery: Delivery
+    /// What is learnt, beside the path.
+    private(set) var state: SimulatedState
+    private var restored: Set<Int32> = []
     private var effects: [SimulatedPath.Effect] = []
     private var nextEffect = 0
     private var works: [Work] = []
@@ -61,6 +64,25 @@ struct SimulatedProcess {
         self.incarnation = incarnation
         delivery = configuration.delivery
         path = BuggyPath(configuration, bug: bug)
+        state = SimulatedState(disk: name, bug: bug)
+    }
+
+    /// It has the task, and has not to learn yet that it has lost it.
+    func hasRestored(_ task: Int32, _ world: World) -> Bool {
+        restored.contains(task) && assigned.contains { $0.number == task }
+            && world.broker.group.accepts(
+                member.map { SimulatedGroup.Membership(member: $0, generation: generation) })
+    }
+
+    /// It knows that all is published, and has stored it.
+    var isQuiet: Bool {
+        isIdle && state.isIdle && path.load.records == 0 && path.load.learningRecords == 0
+    }
+
+    private mutating func doStateWork(_ world: inout World) {
+        guard let event = state.work(&world) else { return }
+        if case .restored(let task, _, _) = event { restored.insert(task) }
+        tell(event, &world)
     }
 
     var preparationsUnderWay: Int {
@@ -101,13 +123,15 @@ struct SimulatedProcess {
             }
             try execute(effect, &world)
         } else if callback != nil {
-            tell(.tick, &world)
+            if world.chance(300) { doStateWork(&world) } else { tell(.tick, &world) }
         } else if stopReason != nil {
             try close(&world)
         } else {
             switch world.random(8) {
             case 0: tell(.tick, &world)
-            case 1...3: finishSomeWork(&world)
+            case 1...2: finishSomeWork(&world)
+            case 3...4 where !state.isIdle: doStateWork(&world)
+            case 3: finishSomeWork(&world)
             default: try poll(&world)
             }
         }
@@ -136,11 +160,28 @@ struct SimulatedProcess {
                 Work(
                     ticket: ticket, due: due,
                     answer: .prepared(ticket, world.preparation(of: post, attempt))))
-        case .score(let ticket, let post, let image):
+        case .score(let ticket, let post, let image, let task):
+            let learner = state.visible[task]?[CodePoints(post.uid)]
+            if world.publishesEncodings {
+                world.disks[name]?.encodings[[post.uid, post.pid]] = ToyLearner.encoding(
+                    pid: post.pid)
+            }
             works.append(
                 Work(
                     ticket: ticket, due: world.now.uptime + world.latency(),
-                    answer: .scored(ticket, world.scoring(of: post, image))))
+                    answer: .scored(ticket, world.scoring(of: post, image, learner, task: task))))
+        case .restore(let task, let generation): state.restore(task, generation: generation)
+        case .recall(let ticket, let task, let recall): state.recall(task, ticket, recall)
+        case .store(let task, let changes): state.store(task, changes)
+        case .catchUp(let task): state.catchUp(task)
+        case .release(let task):
+            restored.remove(task)
+            state.release(task)
+        case .learn(let ticket, let task, let learner):
+            works.append(
+                Work(
+                    ticket: ticket, due: world.now.uptime + world.latency(),
+                    answer: .learned(ticket, state.learn(task, learner, world))))
         case .cancel(let ticket):
             // The worker may notice at once or go on to its end; it answers either way.
             if world.chance(50), let index = works.firstIndex(where: { $0.ticket == ticket }) {
@@ -160,6 +201,7 @@ struct SimulatedProcess {
                 if text.hasPrefix("another instance") { world.happened("fenced for good") }
             }
             if let stopAsked { longestStop = world.now.uptime - stopAsked }
+        case .report(.learning(let report)): world.happened(report.happening)
         case .report(.expired): world.happened("post expired")
         case .report(.deadLettered): world.happened("dead letter")
         case .report(.givenUp): world.happened("post given up")
@@ -251,6 +293,7 @@ struct SimulatedProcess {
         case .begin:
             // Local to the client. A repeated call finds the transaction begun.
             guard producer != nil else { throw .invalidState }
+            state.transactionBegan()
             producer?.isInTransaction = true
             producer?.hasSent = false
             producer?.hasFailedDelivery = false
@@ -261,6 +304,7 @@ struct SimulatedProcess {
             // Either the client knows the limit, or the broker says it when others are in.
             if isRefused, world.chance(200) { return .tooLarge("a record is too large") }
             try world.broker.produce(accepted, id: name, epoch: producer.epoch, at: now)
+            state.produced(accepted, world)
             self.producer?.hasSent = true
             self.producer?.hasFailedDelivery = isRefused
         case .sendOffsets(let offsets):
@@ -354,5 +398,22 @@ struct SimulatedProcess {
         }
         if let member { world.broker.withGroup { $0.remove(member) } }
         throw Death(text: "stopped: \(stopReason.map { "\($0)" } ?? "")")
+    }
+}
+
+extension LearningReport {
+    fileprivate var happening: String {
+        switch self {
+        case .label(.taken): "label taken"
+        case .label(.correction): "label corrected"
+        case .label(.postUnknownWaiting): "view came early"
+        case .label(.earlyViewsFull), .label(.earlyViewExpired): "early view given up"
+        case .label(let outcome): "label \(outcome.rawValue)"
+        case .judged: "judged"
+        case .updated(_, let result): result.outcome.vector == nil ? "not updated" : "vector updated"
+        case .rolledBack: "rolled back"
+        case .versionUnknown: "version unknown"
+        case .forgotten: "user forgotten"
+        }
     }
 }

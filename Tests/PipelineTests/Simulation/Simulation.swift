@@ -21,7 +21,7 @@ struct Simulation {
         seed: UInt64, bug: PlantedBug? = nil, isTracing: Bool = false
     ) -> (violation: Violation?, coverage: Coverage) {
         var simulation = Simulation(
-            world: World(seed: seed, isTracing: isTracing), bug: bug)
+            world: World(seed: seed, learns: bug?.isOfLearning, isTracing: isTracing), bug: bug)
         simulation.run()
         return (simulation.world.violation, simulation.world.coverage)
     }
@@ -44,8 +44,9 @@ struct Simulation {
             removeSilentMembers()
             restartTheDead()
             if world.violation != nil { return }
-            if !world.hasFaults, step % 8 == 0, world.isDrained {
+            if !world.hasFaults, step % 8 == 0, processes.allSatisfy(\.isQuiet), world.isDrained {
                 world.checkLogs()
+                world.checkLearning(processes)
                 return
             }
         }
@@ -54,6 +55,7 @@ struct Simulation {
 
     private mutating func start(_ name: String) {
         incarnations += 1
+        world.disks[name] = world.disks[name] ?? SimulatedDisk()
         var process = SimulatedProcess(
             name: name, incarnation: incarnations, configuration: world.configuration, bug: bug)
         process.start(&world)

@@ -67,6 +67,13 @@ import Foundation
         (.commitAfterLoss, .duplicate),
         (.memoryBelievedAfterLostReply, .duplicate),
         (.revocationIgnored, .duplicate),
+        (.vectorVisibleBeforeCommit, .uncommitted),
+        (.labelLostAfterOffset, .learning),
+        (.updateFiredByTheClock, .learning),
+        (.takenBeforeRestored, .learning),
+        (.recallOvertakesStore, .learning),
+        (.catchUpForgotten, .learning),
+        (.earlyViewsLost, .learning),
     ])
     func findsPlantedBug(_ bug: PlantedBug, as kind: Violation.Kind) {
         for seed in 0..<2_000 as Range<UInt64> {
