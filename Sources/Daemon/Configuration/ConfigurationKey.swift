@@ -1,4 +1,5 @@
 import Logging
+import Pipeline
 
 /// One setting: its name, what it accepts, what it means, and where it goes.
 ///
@@ -103,6 +104,26 @@ extension ServeConfiguration {
         .text("topics.scores", \.topics.scores, "Where scores are published."),
         .text(
             "topics.dead_letters", \.topics.deadLetters, "Where posts go that cannot be scored."),
+        .text("topics.views", \.topics.views, "Where observed view counts are read (learning)."),
+        .text(
+            "topics.lessons", \.topics.lessons,
+            "Where joined labels and commands are written and read (learning). This topic, posts, "
+                + "views, users, joins and encodings need the same number of partitions."
+        ),
+        .text(
+            "topics.users", \.topics.users,
+            "Where users' vectors are kept (learning). Compacted, as joins and encodings are."),
+        .text(
+            "topics.joins", \.topics.joins,
+            "Where posts that wait for their label are kept, and views that wait for their post "
+                + "(learning)."
+        ),
+        .text(
+            "topics.encodings", \.topics.encodings, orEmpty: true,
+            "Where the encodings of scored posts are kept, at most 128 KB each (learning). Empty: "
+                + "only in learning.state_folder, and a user whose partition moves to another "
+                + "instance learns from later posts alone."
+        ),
 
         .text(
             "kafka.bootstrap", \.kafka.bootstrap, unset: "required",
@@ -215,6 +236,80 @@ extension ServeConfiguration {
                 + "is neither decoded nor run through VGG16; 401 KB an image. 0: none is kept."
         ),
 
+        .flag(
+            "learning.enabled", \.learning.isEnabled,
+            "Users' vectors learn from observed views. Needs its topics, and delivery "
+                + "exactly_once."
+        ),
+        .flag(
+            "learning.frozen", \.learning.isFrozen,
+            "Labels are joined and judge what was published, but no vector is updated."),
+        .text(
+            "learning.state_folder", \.learning.stateFolder,
+            "Where checkpoints and encodings are kept: one process's alone, on a disk that outlives "
+                + "it. It is made if the folder above it is there. Lost files are made anew from "
+                + "Kafka, but for encodings that were not published."
+        ),
+        .integer(
+            "learning.memory_bytes", \.learning.memoryBytes, 1 << 20...1 << 40,
+            "Memory for learned vectors; those used longest ago make room, and are read from disk "
+                + "when they are needed. A vector of 512 numbers takes 2.2 KB."
+        ),
+        .integer(
+            "learning.encodings_bytes", \.learning.encodingsBytes, 1 << 20...1 << 44,
+            "Disk for encodings of posts, for each partition number; beyond, the oldest posts "
+                + "without a label make room first."
+        ),
+        .integer(
+            "learning.checkpoint_maximum_bytes", \.learning.checkpointMaximumBytes,
+            1 << 20...1 << 44,
+            "Disk for the checkpoint, for each partition number; where it is full, learning waits."
+        ),
+        .integer(
+            "learning.maximum_checkpoint_age_hours", \.learning.maximumCheckpointAgeHours,
+            1...8_760,
+            "An older checkpoint is not used: all is read from Kafka. It must be less than "
+                + "delete.retention.ms (24 hours) of users and joins, or what was forgotten may "
+                + "come back."
+        ),
+        .integer(
+            "learning.restore_timeout_milliseconds", \.learning.restoreTimeoutMilliseconds,
+            1_000...3_600_000,
+            "Reading state from Kafka begins again after so long without a record. More than "
+                + "transaction.timeout.ms (60000) and some seconds: another instance that died in "
+                + "a transaction holds it up for that long."
+        ),
+        .integer(
+            "learning.early_views", \.learning.earlyViews, 1...1_000_000,
+            "Views that wait for their post, for each partition number; beyond, the oldest are "
+                + "given up."
+        ),
+        .integer(
+            "learning.early_view_hours", \.learning.earlyViewHours, 1...8_760,
+            "A view waits for its post until records are so much younger."),
+        .integer(
+            "learning.in_flight_high_records", \.learning.inFlightHighRecords, 1...65_536,
+            "Reading views and lessons pauses at this many unfinished ones."),
+        .integer(
+            "learning.in_flight_low_records", \.learning.inFlightLowRecords, 0...65_535,
+            "It goes on at this many."),
+        .integer(
+            "learning.threads", \.learning.threads, 1...1_024,
+            "Threads that update vectors, beside those that compute scores."),
+
+        .list(
+            "labels.tracked_horizons_days", \.labels.trackedHorizonsDays,
+            of: "numbers of days, up to 3652.5",
+            {
+                Double($0).flatMap {
+                    LabelRule.horizons.contains($0 * LabelRule.secondsPerDay) ? $0 : nil
+                }
+            },
+            print: \.description,
+            "Views are also judged at these ages, and do not teach there. The age that teaches is "
+                + "in the model bundle."
+        ),
+
         .integer(
             "shutdown.budget_milliseconds", \.shutdown.budgetMilliseconds, 500...8_000,
             "After SIGTERM, time to finish what is in flight; then the transaction is aborted."),
@@ -256,6 +351,19 @@ extension ConfigurationKey {
                 return false
             }
             configuration[keyPath: property] = number
+            return true
+        } print: {
+            "\($0[keyPath: property])"
+        }
+    }
+
+    fileprivate static func flag(
+        _ path: String, _ property: Path<Bool>, _ help: String
+    ) -> Self {
+        Self(path: path, accepts: "true or false", help: help, unset: nil) {
+            value, configuration in
+            guard let isSet = value.text.flatMap({ Bool($0) }) else { return false }
+            configuration[keyPath: property] = isSet
             return true
         } print: {
             "\($0[keyPath: property])"

@@ -1,5 +1,7 @@
 import Configuration
 import Glibc
+import Kafka
+import Pipeline
 import Synchronization
 
 extension ServeConfiguration {
@@ -41,6 +43,10 @@ private struct Loader {
     var configuration: ServeConfiguration
     private(set) var problems: [ConfigurationError.Problem] = []
     private static let maximumFileBytes = 1 << 20
+    /// The producer's own default.
+    private static let transactionTimeout = 60_000
+    /// Room for an encoding of any bundle that is usual; about what brokers take by default.
+    private static let minimumMessageBytes = 1_000_000
 
     init(configuration: ServeConfiguration) {
         self.configuration = configuration
@@ -202,10 +208,7 @@ private struct Loader {
             reportMissing("kafka.transactional_id")
         }
 
-        let topics = [settings.topics.posts, settings.topics.scores, settings.topics.deadLetters]
-        require(
-            Set(topics).count == 3, "topics", "posts, scores and dead_letters must be three topics")
-
+        checkTopics()
         requireOrder(
             "in_flight.low_posts", settings.inFlight.lowPosts, below: "in_flight.high_posts",
             settings.inFlight.highPosts)
@@ -234,6 +237,71 @@ private struct Loader {
             "must name a folder if images.schemes has file, and be empty if not")
 
         checkKafkaProperties()
+        // The model's own horizon is not known yet, and neither is its minimum of days.
+        let labels = LabelRule(
+            horizon: nil,
+            trackedHorizons: settings.labels.trackedHorizonsDays.map {
+                $0 * LabelRule.secondsPerDay
+            }, minimumDays: 1)
+        if let problem = labels.problem { report("labels.tracked_horizons_days", problem) }
+        requireOrder(
+            "learning.in_flight_low_records", settings.learning.inFlightLowRecords,
+            below: "learning.in_flight_high_records", settings.learning.inFlightHighRecords)
+        if settings.learning.isEnabled { checkLearning() }
+    }
+
+    /// One topic for two purposes would be read as what it is not.
+    private mutating func checkTopics() {
+        let topics = configuration.topics
+        var used = [
+            ("posts", topics.posts), ("scores", topics.scores),
+            ("dead_letters", topics.deadLetters),
+        ]
+        if configuration.learning.isEnabled {
+            used += [
+                ("views", topics.views), ("lessons", topics.lessons), ("users", topics.users),
+                ("joins", topics.joins), ("encodings", topics.encodings),
+            ].filter { !$0.1.isEmpty }
+        }
+        var keys: [String: String] = [:]
+        for (key, topic) in used {
+            if let other = keys[topic] {
+                report(
+                    "topics.\(key)", "is \"\(topic)\", as topics.\(other) is: give each its own")
+            } else {
+                keys[topic] = key
+            }
+        }
+    }
+
+    /// What learning needs of settings that are free without it.
+    private mutating func checkLearning() {
+        require(
+            configuration.delivery == .exactlyOnce, "learning.enabled",
+            "needs delivery exactly_once: vectors and the views that they learned from are one "
+                + "transaction")
+        let properties = configuration.kafka.properties.values
+        let strategy = "partition.assignment.strategy"
+        if let assignor = properties[strategy] {
+            require(
+                CoPartitioning.isKept(byAssignmentStrategy: assignor),
+                "kafka.properties.\(strategy)",
+                "must be range, or be left out, while learning.enabled is true: others may give the "
+                    + "posts of a user to one instance and the views to another")
+        }
+        let timeout = properties["transaction.timeout.ms"] ?? "\(Self.transactionTimeout)"
+        require(
+            Int(timeout).map { $0 < configuration.learning.restoreTimeoutMilliseconds } ?? true,
+            "learning.restore_timeout_milliseconds",
+            "is \(configuration.learning.restoreTimeoutMilliseconds), but must be more than "
+                + "kafka.properties.transaction.timeout.ms, which is \(timeout)")
+        if !configuration.topics.encodings.isEmpty, let limit = properties["message.max.bytes"] {
+            require(
+                Int(limit).map { $0 >= Self.minimumMessageBytes } ?? false,
+                "kafka.properties.message.max.bytes",
+                "must be an integer of at least \(Self.minimumMessageBytes) while "
+                    + "topics.encodings is set")
+        }
     }
 
     /// Properties that another key decides, and the times that must leave room for the retries.
@@ -250,7 +318,9 @@ private struct Loader {
         where properties[name] != nil {
             report("kafka.properties.\(name)", "is not for setting here: \(key) decides it")
         }
-        let times = [("transaction.timeout.ms", 60_000), ("max.poll.interval.ms", 300_000)]
+        let times = [
+            ("transaction.timeout.ms", Self.transactionTimeout), ("max.poll.interval.ms", 300_000),
+        ]
         for (name, usual) in times {
             guard let limit = properties[name].map({ Int($0) }) ?? usual else {
                 report("kafka.properties.\(name)", "must be an integer (milliseconds)")

@@ -1,4 +1,5 @@
 import Logging
+import Model
 import Pipeline
 
 #if canImport(FoundationEssentials)
@@ -15,6 +16,12 @@ package struct ServeConfiguration: Hashable, Sendable {
         package var posts = "posts"
         package var scores = "scores"
         package var deadLetters = "dead-letters"
+        package var views = "views"
+        package var lessons = "lessons"
+        package var users = "users"
+        package var joins = "joins"
+        /// Empty: encodings are not published.
+        package var encodings = ""
     }
 
     package struct Kafka: Hashable, Sendable {
@@ -60,6 +67,42 @@ package struct ServeConfiguration: Hashable, Sendable {
         package var featureCacheBytes = PostScorer.defaultCacheBytes
     }
 
+    package struct Learning: Hashable, Sendable {
+        package var isEnabled = false
+        package var isFrozen = false
+        package var stateFolder = "/var/lib/uhan"
+        /// Vectors in memory, for all tasks together.
+        package var memoryBytes = 512 << 20
+        /// Encodings on disk, for each task.
+        package var encodingsBytes = 8 << 30
+        /// The checkpoint's file, for each task.
+        package var checkpointMaximumBytes = 64 << 30
+        package var maximumCheckpointAgeHours = 12
+        /// How long reading a changelog may gain nothing.
+        package var restoreTimeoutMilliseconds = 90_000
+        /// Views that wait for their post, in each task, and how long in record time.
+        package var earlyViews = 10_000
+        package var earlyViewHours = 24
+        /// Views and lessons in hand at which their partitions are paused, and resumed.
+        package var inFlightHighRecords = 256
+        package var inFlightLowRecords = 128
+        package var threads = 1
+    }
+
+    package struct Labels: Hashable, Sendable {
+        /// Beside the model's own horizon, which its bundle names.
+        package var trackedHorizonsDays: [Double] = []
+
+        /// What counts as a label for a model with this target. The rule may have a problem: the
+        /// model's own horizon among the tracked ones.
+        package func rule(for target: BundleConfiguration.Target) -> LabelRule {
+            LabelRule(
+                horizon: target.horizon_days.map { $0 * LabelRule.secondsPerDay },
+                trackedHorizons: trackedHorizonsDays.map { $0 * LabelRule.secondsPerDay },
+                minimumDays: target.minimum_days)
+        }
+    }
+
     package struct Shutdown: Hashable, Sendable {
         package var budgetMilliseconds = 7_000
     }
@@ -88,6 +131,8 @@ package struct ServeConfiguration: Hashable, Sendable {
     package var inFlight = InFlight()
     package var retry = Retry()
     package var images = Images()
+    package var learning = Learning()
+    package var labels = Labels()
     package var shutdown = Shutdown()
     package var log = Log()
 

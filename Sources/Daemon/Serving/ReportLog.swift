@@ -74,6 +74,38 @@ struct ReportLog: Sendable {
     }
 
     /// Now and then, and at the end.
+    /// - Parameter learning: nil where it is off.
+    func record(_ status: LearningStatus, _ learning: ProgressiveValidation.Snapshot) {
+        var metadata: Logger.Metadata = [
+            "labels": .dictionary(
+                Dictionary(
+                    uniqueKeysWithValues: status.labels.map {
+                        ($0.key.rawValue, .stringConvertible($0.value))
+                    })),
+            "updates": .dictionary(
+                Dictionary(
+                    uniqueKeysWithValues: status.updates.map {
+                        ($0.key.rawValue, .stringConvertible($0.value))
+                    })),
+            "judged": .stringConvertible(status.judged),
+            "missing_encodings": .stringConvertible(status.missingEncodings),
+            "lost_encodings": .stringConvertible(status.lostEncodings),
+            "users_in_memory": .stringConvertible(status.users),
+            "user_bytes": .stringConvertible(status.userBytes),
+        ]
+        if let figures = learning.horizons.first?.overall {
+            let errors = [
+                "mse_published": figures.published?.mse, "mse_frozen": figures.frozen?.mse,
+                "mse_user_mean": figures.userMean?.mse,
+                "learning_gain_mse": figures.gainOverFrozen?.mse,
+            ]
+            for case (let name, let value?) in errors {
+                metadata[name] = .stringConvertible(value)
+            }
+        }
+        logger.info("learning", metadata: metadata)
+    }
+
     func record(_ status: StatusBoard.Status) {
         logger.info(
             "status",
@@ -103,18 +135,46 @@ struct ReportLog: Sendable {
         }
     }
 
-    func couldNot(_ what: String, _ error: KafkaError) {
+    func couldNot(_ what: String, _ error: any Error) {
         logger.warning("could not \(what)", metadata: ["error": "\(error)"])
     }
 
-    func serving(_ topic: String) {
-        logger.info("serving", metadata: ["topic": "\(topic)"])
+    func serving(_ topics: [String]) {
+        logger.info("serving", metadata: ["topics": .array(topics.map { "\($0)" })])
     }
 
     func topicsMissing(_ topics: [String]) {
         logger.warning(
             "topics are missing: create them; waiting until they are there",
             metadata: ["topics": .array(topics.map { "\($0)" })])
+    }
+
+    func restoring(_ task: Int32, done: Int64, total: Int64) {
+        logger.info(
+            "reading the changelogs",
+            metadata: [
+                "partition": .stringConvertible(task), "done": .stringConvertible(done),
+                "total": .stringConvertible(total),
+            ])
+    }
+
+    func restored(_ task: Int32, milliseconds: Milliseconds) {
+        logger.info(
+            "learning state restored",
+            metadata: [
+                "partition": .stringConvertible(task),
+                "milliseconds": .stringConvertible(milliseconds),
+            ])
+    }
+
+    func frozen(_ isFrozen: Bool) {
+        logger.notice(isFrozen ? "learning is frozen" : "learning goes on")
+    }
+
+    func errorsHaveRisen(_ drift: PageHinkley) {
+        logger.warning(
+            "the error of the published scores has risen",
+            metadata: ["mean_absolute_error": .stringConvertible(drift.mean)])
     }
 
     private func record(_ report: LearningReport) {

@@ -18,12 +18,19 @@ final class ScoreLoop {
     private static let statusIntervalMilliseconds: Milliseconds = 1_000
     private static let statusLogIntervalMilliseconds: Milliseconds = 60_000
 
-    private let topic: String
+    /// The learning half, where it is on.
+    struct Learning {
+        let state: LearningState
+        let thread: LearningThread
+    }
+
+    private let topics: [String]
     private let topicCheck: TopicCheck
     private let consumerConfiguration: ClientConfiguration
     private let publisher: KafkaPublisher
     private let preparer: ImagePreparer
     private let scoring: ScoringThreads
+    private let learning: Learning?
     private let mailbox: Mailbox
     private let clock: Clock
     private let reports: ReportLog
@@ -37,19 +44,20 @@ final class ScoreLoop {
     private var lastStatusLog: Milliseconds
 
     init(
-        configuration: ScorePathConfiguration, topic: String, topicCheck: TopicCheck,
+        configuration: ScorePathConfiguration, topics: [String], topicCheck: TopicCheck,
         consumer: ClientConfiguration, publisher: KafkaPublisher, preparer: ImagePreparer,
-        scoring: ScoringThreads,
+        scoring: ScoringThreads, learning: Learning?,
         mailbox: Mailbox, clock: Clock, reports: ReportLog, status: StatusBoard
     ) {
         path = Path(configuration: configuration)
         lastStatusLog = clock.now.uptime
-        self.topic = topic
+        self.topics = topics
         self.topicCheck = topicCheck
         consumerConfiguration = consumer
         self.publisher = publisher
         self.preparer = preparer
         self.scoring = scoring
+        self.learning = learning
         self.mailbox = mailbox
         self.clock = clock
         self.reports = reports
@@ -71,9 +79,9 @@ final class ScoreLoop {
         while stopReason == nil {
             if !isServing, try topicCheck.passes(at: clock.now.uptime) {
                 isServing = true
-                try consumer.subscribe(topics: [topic])
+                try consumer.subscribe(topics: topics)
                 handle(.start, consumer)
-                reports.serving(topic)
+                reports.serving(topics)
             }
             if let message = try consumer.poll(timeoutMilliseconds: Self.pollMilliseconds) {
                 handle(.record(Record(message)), consumer)
@@ -81,10 +89,11 @@ final class ScoreLoop {
             drainMailbox(consumer)
             handle(.tick, consumer)
             showStatus(consumer)
+            if let failure = learning?.state.failure { throw failure }
         }
         try consumer.close(timeoutMilliseconds: 2_000)
         status.show(scoring.cacheCounts)
-        reports.record(status.status)
+        recordStatus()
         return stopReason ?? .clean
     }
 
@@ -106,16 +115,30 @@ final class ScoreLoop {
             preparer.prepare(ticket, post, deadline: deadline) { [mailbox] result in
                 mailbox.post(.prepared(ticket, result))
             }
-        case .score(let ticket, let post, let image, _):
-            scoring.score(post, image: image) { [mailbox] result in
+        case .score(let ticket, let post, let image, let task):
+            scoring.score(post, image: image, task: task) { [mailbox] result in
                 mailbox.post(.scored(ticket, result))
             }
         case .cancel(let ticket):
             preparer.cancel(ticket)
         case .publish(let step):
             return .published(publisher.execute(step, consumer: consumer))
-        case .restore, .recall, .store, .catchUp, .release, .learn:
-            break
+        case .restore(let task, let generation):
+            learning?.state.restore(task, generation: generation) { [mailbox] early in
+                mailbox.post(.restored(task, generation: generation, early))
+            }
+        case .recall(let ticket, let task, let recall):
+            learning?.state.recall(recall, in: task) { [mailbox] recollection in
+                mailbox.post(.recalled(ticket, recollection))
+            }
+        case .store(let task, let changes):
+            learning?.state.store(changes, in: task, offsets: publisher.lastOffsets)
+        case .catchUp(let task): learning?.state.catchUp(task)
+        case .release(let task): learning?.state.release(task)
+        case .learn(let ticket, let task, let state):
+            learning?.thread.learn(state, in: task) { [mailbox] result in
+                mailbox.post(.learned(ticket, result))
+            }
         case .pause(let partitions):
             attempt("pause") { () throws(KafkaError) in
                 try consumer.pause(partitions.map(TopicPartition.init))
@@ -130,7 +153,7 @@ final class ScoreLoop {
             stopReason = reason
         case .report(let report):
             reports.record(report)
-            status.record(report)
+            if status.record(report) { reports.errorsHaveRisen(status.drift) }
         }
         return nil
     }
@@ -159,7 +182,10 @@ final class ScoreLoop {
     }
 
     private func drainMailbox(_ consumer: Consumer) {
-        for event in mailbox.take() { handle(event, consumer) }
+        for event in mailbox.take() {
+            if case .freeze(let isFrozen) = event { reports.frozen(isFrozen) }
+            handle(event, consumer)
+        }
     }
 
     private func showStatus(_ consumer: Consumer) {
@@ -168,9 +194,17 @@ final class ScoreLoop {
         lastStatus = now
         status.show(load: path.load, lag: consumer.lag().values.reduce(0, +))
         status.show(scoring.cacheCounts)
+        if let state = learning?.state {
+            status.show(state.users.metrics, lostEncodings: state.lostEncodings)
+        }
         guard now - lastStatusLog >= Self.statusLogIntervalMilliseconds else { return }
         lastStatusLog = now
+        recordStatus()
+    }
+
+    private func recordStatus() {
         reports.record(status.status)
+        if learning != nil { reports.record(status.status.learning, status.learning) }
     }
 
     /// What can fail without harm: a pause or resume that did not take is asked for again by the

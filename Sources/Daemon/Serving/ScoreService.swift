@@ -4,6 +4,7 @@ import Model
 import Pipeline
 import ServiceLifecycle
 import Synchronization
+import UnixSignals
 
 /// The daemon: posts from Kafka in, scores out, until it is told to stop.
 package struct ScoreService: Service, CustomStringConvertible {
@@ -59,12 +60,16 @@ package struct ScoreService: Service, CustomStringConvertible {
         let preparer = ImagePreparer(
             fetcher: fetcher, reader: scorer.imageReader(limits: limits), clock: clock,
             decodingThreads: max(1, configuration.threads / 2))
-        let scoring = ScoringThreads(scorer: scorer)
+        let learning = try startLearning(clock, reports)
+        let scoring = ScoringThreads(scorer: scorer, learning: learning?.state)
         await scoring.warmUp()
 
         let ending = Ending()
+        let freezing = learning.map { _ in freezeOnSignals(mailbox) }
         let result = await withTaskCancellationOrGracefulShutdownHandler {
-            await runLoop(ending, clock, reports, mailbox, scoring, preparer)
+            await runLoop(ending) {
+                try serve(clock, reports, mailbox, scoring, learning, preparer)
+            }
         } onCancelOrGracefulShutdown: {
             logger.info("stopping")
             mailbox.post(.stop)
@@ -75,6 +80,9 @@ package struct ScoreService: Service, CustomStringConvertible {
         await preparer.shutdown()
         await fetcher.shutdown()
         await scoring.shutdown()
+        freezing?.cancel()
+        await learning?.thread.shutdown()
+        await learning?.state.shutdown()
 
         switch try result.get() {
         case .clean: logger.info("stopped")
@@ -85,17 +93,38 @@ package struct ScoreService: Service, CustomStringConvertible {
         }
     }
 
+    private func startLearning(
+        _ clock: Clock, _ reports: ReportLog
+    ) throws -> ScoreLoop.Learning? {
+        guard configuration.learning.isEnabled else { return nil }
+        let state = try LearningState(
+            LearningState.Settings(configuration, model: bundle),
+            consumer: configuration.consumer { reports.record($0, client: "restorer") },
+            clock: clock, reports: reports)
+        return ScoreLoop.Learning(
+            state: state,
+            thread: LearningThread(
+                bundle: bundle, rule: UpdateRule(), threads: configuration.learning.threads,
+                state: state))
+    }
+
+    /// SIGUSR1 freezes learning at once, SIGUSR2 lets it go on.
+    private func freezeOnSignals(_ mailbox: Mailbox) -> Task<Void, Never> {
+        if configuration.learning.isFrozen { mailbox.post(.freeze(true)) }
+        return Task {
+            for await signal in await UnixSignalsSequence(trapping: .sigusr1, .sigusr2) {
+                mailbox.post(.freeze(signal == .sigusr1))
+            }
+        }
+    }
+
     /// The loop on a thread of its own: it blocks in librdkafka, which Swift's threads must not.
     private func runLoop(
-        _ ending: Ending, _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox,
-        _ scoring: ScoringThreads,
-        _ preparer: ImagePreparer
+        _ ending: Ending, _ serve: @escaping @Sendable () throws -> ScoreLoop.Path.StopReason
     ) async -> Result<ScoreLoop.Path.StopReason, any Error> {
         await withCheckedContinuation { waiting in
             ending.begin(waiting)
-            let started = startThread {
-                ending.reached(Result { try serve(clock, reports, mailbox, scoring, preparer) })
-            }
+            let started = startThread { ending.reached(Result { try serve() }) }
             if !started { ending.reached(.failure(Failure.threadNotStarted)) }
         }
     }
@@ -103,23 +132,21 @@ package struct ScoreService: Service, CustomStringConvertible {
     /// Returns when both Kafka clients are gone, so that nothing of them is heard afterwards.
     private func serve(
         _ clock: Clock, _ reports: ReportLog, _ mailbox: Mailbox, _ scoring: ScoringThreads,
-        _ preparer: ImagePreparer
+        _ learning: ScoreLoop.Learning?, _ preparer: ImagePreparer
     ) throws -> ScoreLoop.Path.StopReason {
         let loop = ScoreLoop(
-            configuration: ScorePathConfiguration(configuration),
-            topic: configuration.topics.posts,
+            configuration: ScorePathConfiguration(configuration, model: bundle),
+            topics: configuration.inputTopics,
             topicCheck: try TopicCheck(
-                TopicCheck.Topics(
-                    coPartitioned: [configuration.topics.posts],
-                    others: [configuration.topics.scores, configuration.topics.deadLetters]),
+                configuration.checkedTopics,
                 configuration: configuration.admin { reports.record($0, client: "admin") },
                 reports: reports),
             consumer: configuration.consumer { reports.record($0, client: "consumer") },
             publisher: KafkaPublisher(
                 configuration: configuration.producer { reports.record($0, client: "producer") },
                 delivery: configuration.delivery),
-            preparer: preparer, scoring: scoring, mailbox: mailbox, clock: clock,
-            reports: reports, status: status)
+            preparer: preparer, scoring: scoring, learning: learning, mailbox: mailbox,
+            clock: clock, reports: reports, status: status)
         logger.info(
             "starting",
             metadata: [
@@ -160,8 +187,11 @@ private final class Ending: Sendable {
 }
 
 extension ScorePathConfiguration {
-    init(_ configuration: ServeConfiguration) {
+    init(_ configuration: ServeConfiguration, model bundle: ModelBundle) {
         self.init()
+        if configuration.learning.isEnabled {
+            learning = LearnConfiguration(configuration, model: bundle)
+        }
         delivery = configuration.delivery
         scoresTopic = configuration.topics.scores
         deadLetterTopic = configuration.topics.deadLetters
@@ -189,7 +219,64 @@ extension ScorePathConfiguration {
     }
 }
 
+extension LearnConfiguration {
+    init(_ configuration: ServeConfiguration, model bundle: ModelBundle) {
+        self.init(
+            model: bundle.version,
+            labels: configuration.labels.rule(for: bundle.configuration.target),
+            updates: UpdateRule())
+        viewsTopic = configuration.topics.views
+        lessonsTopic = configuration.topics.lessons
+        usersTopic = configuration.topics.users
+        joinsTopic = configuration.topics.joins
+        encodingsTopic =
+            configuration.topics.encodings.isEmpty ? nil : configuration.topics.encodings
+        highWaterRecords = configuration.learning.inFlightHighRecords
+        lowWaterRecords = configuration.learning.inFlightLowRecords
+        maximumEarlyViews = configuration.learning.earlyViews
+        earlyViewSeconds = Double(configuration.learning.earlyViewHours) * 3_600
+    }
+}
+
+extension LearningState.Settings {
+    /// Beyond a horizon's window, views may still be late by so much.
+    private static let latenessSeconds = 30 * LabelRule.secondsPerDay
+
+    init(_ configuration: ServeConfiguration, model bundle: ModelBundle) {
+        let learn = LearnConfiguration(configuration, model: bundle)
+        let longest = learn.labels.trackedHorizons.reduce(learn.labels.horizon ?? 0, max)
+        self.init(
+            folder: configuration.learning.stateFolder, group: configuration.kafka.groupID,
+            model: bundle.version, memoryBytes: configuration.learning.memoryBytes,
+            encodingBytes: configuration.learning.encodingsBytes,
+            checkpointBytes: configuration.learning.checkpointMaximumBytes,
+            checkpointAgeSeconds: Double(configuration.learning.maximumCheckpointAgeHours) * 3_600,
+            usersTopic: learn.usersTopic, joinsTopic: learn.joinsTopic,
+            encodingsTopic: learn.encodingsTopic, postsTopic: configuration.topics.posts,
+            stallMilliseconds: configuration.learning.restoreTimeoutMilliseconds,
+            unlabelledSeconds: learn.labels.horizon.map { _ in
+                longest * LabelRule.windowEnd + Self.latenessSeconds
+            })
+    }
+}
+
 extension ServeConfiguration {
+    /// What the consumer reads.
+    fileprivate var inputTopics: [String] {
+        learning.isEnabled ? [topics.posts, topics.views, topics.lessons] : [topics.posts]
+    }
+
+    fileprivate var checkedTopics: TopicCheck.Topics {
+        var checked = TopicCheck.Topics(
+            coPartitioned: inputTopics, others: [topics.scores, topics.deadLetters])
+        if learning.isEnabled {
+            checked.changelogs = [topics.users, topics.joins]
+            if !topics.encodings.isEmpty { checked.changelogs.append(topics.encodings) }
+            checked.coPartitioned += checked.changelogs
+        }
+        return checked
+    }
+
     fileprivate func consumer(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
         var properties = kafka.properties.values.filter { !Self.producerOnly.contains($0.key) }
         properties["group.id"] = kafka.groupID

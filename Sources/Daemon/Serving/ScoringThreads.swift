@@ -12,8 +12,11 @@ final class ScoringThreads: Sendable {
     private nonisolated(unsafe) let scorer: PostScorer
     private let head: PostHead
     private let cache: FeatureCache
+    /// Where learning is on.
+    private let learning: LearningState?
 
-    init(scorer: sending PostScorer) {
+    init(scorer: sending PostScorer, learning: LearningState? = nil) {
+        self.learning = learning
         head = scorer.head
         cache = scorer.cache
         self.scorer = scorer
@@ -24,32 +27,46 @@ final class ScoringThreads: Sendable {
     var cacheCounts: FeatureCache.Counts { cache.counts }
 
     /// Answers exactly once, on one of the threads. Posts with new images are answered in order.
+    ///
+    /// - Parameter task: whose users the post's user is one of.
     func score(
-        _ post: PostEvent, image: PostImage?,
+        _ post: PostEvent, image: PostImage?, task: Int32,
         answer: @escaping @Sendable (Result<Scoring, ScoringFailure>) -> Void
     ) {
         switch image {
-        case nil: judge(post, .nothing, answer)
-        case .features(let features): judge(post, .known(features), answer)
+        case nil: judge(post, .nothing, task, answer)
+        case .features(let features): judge(post, .known(features), task, answer)
         case .pixels:
             seeing.submit { [self] state in
                 guard state == .active else { return answer(.failure(Self.stopping)) }
-                judge(post, scorer.see(image), answer)
+                judge(post, scorer.see(image), task, answer)
             }
         }
     }
 
     private func judge(
-        _ post: PostEvent, _ seen: PostScorer.Seen,
+        _ post: PostEvent, _ seen: PostScorer.Seen, _ task: Int32,
         _ answer: @escaping @Sendable (Result<Scoring, ScoringFailure>) -> Void
     ) {
-        judging.submit { [head] state in
+        judging.submit { [self] state in
             guard state == .active else { return answer(.failure(Self.stopping)) }
-            let scoring = head.score(post, seen: seen).scoring(of: head.bundle)
-            answer(
-                scoring.score.isFinite
-                    ? .success(scoring)
-                    : .failure(ScoringFailure("the score is not a finite number")))
+            do throws(StoreError) {
+                let known = try learning.map { learning throws(StoreError) in
+                    PostHead.Learning(user: try learning.users.user(post.uid, task: task))
+                }
+                let scoring = head.score(post, seen: seen, learning: known)
+                    .scoring(of: head.bundle)
+                guard scoring.score.isFinite else {
+                    return answer(
+                        .failure(ScoringFailure("the score is not a finite number")))
+                }
+                if let encoding = scoring.learning?.encoding {
+                    learning?.keep(encoding: encoding, uid: post.uid, pid: post.pid, in: task)
+                }
+                answer(.success(scoring))
+            } catch {
+                answer(.failure(ScoringFailure("the user's vector: \(error)")))
+            }
         }
     }
 
@@ -62,7 +79,7 @@ final class ScoringThreads: Sendable {
         await withCheckedContinuation { done in
             score(
                 PostEvent(pid: "warm-up", uid: "warm-up", title: "warm up"),
-                image: .pixels(pixels, sha256: nil)
+                image: .pixels(pixels, sha256: nil), task: -1
             ) { _ in done.resume() }
         }
     }

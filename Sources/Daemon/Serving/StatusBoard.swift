@@ -13,15 +13,24 @@ package final class StatusBoard: Sendable {
         package var inFlight = 0
         package var isPaused = false
         package var images = FeatureCache.Counts()
+        package var learning = LearningStatus()
     }
 
     private let state = Mutex(Status())
+    private let validation = Mutex(ProgressiveValidation())
+    private let errors = Mutex(PageHinkley())
+    private let metrics = LearningMetrics()
 
     package init() {}
 
     package var status: Status { state.withLock { $0 } }
+    /// How the published scores fare beside others, since the start.
+    package var learning: ProgressiveValidation.Snapshot { validation.withLock { $0.snapshot } }
+    package var drift: PageHinkley { errors.withLock { $0 } }
 
-    func record(_ report: ScoreLoop.Path.Report) {
+    /// - Returns: whether the error of the published scores has just been found to rise.
+    func record(_ report: ScoreLoop.Path.Report) -> Bool {
+        if case .learning(let report) = report { return record(report) }
         state.withLock { status in
             switch report {
             case .scored: status.scored += 1
@@ -30,6 +39,27 @@ package final class StatusBoard: Sendable {
             case .batchPublished: status.batches += 1
             default: break
             }
+        }
+        return false
+    }
+
+    private func record(_ report: LearningReport) -> Bool {
+        state.withLock { $0.learning.count(report) }
+        metrics.count(report)
+        guard case .judged(let label) = report else { return false }
+        guard let judgement = validation.withLock({ $0.judge(label) }), label.teaches else {
+            return false
+        }
+        metrics.show(learning)
+        let error = Double(abs(judgement.published - judgement.label))
+        return errors.withLock { $0.observe(error) }
+    }
+
+    func show(_ users: LearnedUsers.Metrics, lostEncodings: Int) {
+        state.withLock { status in
+            status.learning.users = users.users
+            status.learning.userBytes = users.bytes
+            status.learning.lostEncodings = lostEncodings
         }
     }
 

@@ -78,13 +78,18 @@ package final class LearnedUsers: Sendable {
         parts = (0..<count).map { _ in Part(maximumBytes: share) }
     }
 
-    /// Takes up a task whose checkpoint is complete, and reads it into memory as far as there is room
-    /// without anybody having to go. Lookups may go on meanwhile.
+    /// Takes up a task whose checkpoint is complete: its users can be looked up from here on.
+    package func add(_ store: TaskStore) {
+        stores.withLock { $0[store.task] = store }
+    }
+
+    /// Takes up a task, and reads its users into memory as far as there is room without anybody having
+    /// to go. Lookups may go on meanwhile.
     ///
     /// - Returns: users read.
     @discardableResult
-    package func add(_ store: TaskStore) throws(StoreError) -> Int {
-        stores.withLock { $0[store.task] = store }
+    package func load(_ store: TaskStore) throws(StoreError) -> Int {
+        add(store)
         var (last, read) = (Int64?.none, 0)
         repeat {
             // What is committed from here on is newer than what is read.
@@ -160,6 +165,11 @@ package final class LearnedUsers: Sendable {
     package func commit(_ changes: [StateChange], reached: Reached?, task: Int32) {
         guard let store = stores.withLock({ $0[task] }) else { return }
         store.apply(changes, reached: reached)
+        show(changes, task: task)
+    }
+
+    /// Shows scoring what its checkpoint has taken.
+    package func show(_ changes: [StateChange], task: Int32) {
         for change in changes {
             switch change {
             case .user(let state) where CodePoints(state.model) == CodePoints(model):

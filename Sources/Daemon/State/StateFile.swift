@@ -99,7 +99,7 @@ package struct StateFile: Sendable {
 
     private var damageMark: String { path + ".damaged" }
 
-    private func removeFiles() {
+    func removeFiles() {
         for suffix in ["", "-wal", "-shm", "-journal"] { unlink(path + suffix) }
         unlink(damageMark)
     }

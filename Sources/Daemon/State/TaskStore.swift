@@ -67,7 +67,8 @@ package final class TaskStore: Sendable {
     ///   - maximumFileBytes: of the file; beyond, writing fails with `full`.
     ///   - now: seconds since 1970; a checkpoint older than `maximumAgeSeconds` is begun anew.
     package init(
-        in folder: StateFolder, task: Int32, maximumFileBytes: Int = 64 << 30, now: Double
+        in folder: StateFolder, task: Int32, maximumFileBytes: Int = 64 << 30,
+        maximumAgeSeconds: Double = TaskStore.maximumAgeSeconds, now: Double
     ) throws(StoreError) {
         self.task = task
         file = StateFile(
@@ -80,7 +81,7 @@ package final class TaskStore: Sendable {
         var (pool, begun) = try file.open(connect)
         do {
             var reached = try pool.read(Self.readReached)
-            if let last = reached, !(now - last.writtenAt <= Self.maximumAgeSeconds) {
+            if let last = reached, !(now - last.writtenAt <= maximumAgeSeconds) {
                 try pool.close()
                 pool = try file.beginAnew(connect)
                 (reached, begun) = (nil, .tooOld)
@@ -183,6 +184,27 @@ package final class TaskStore: Sendable {
         } catch {
             throw file.failure(error)
         }
+    }
+
+    /// When the youngest of the posts was made, in seconds since 1970; nil where there are none.
+    package func newestPost() throws(StoreError) -> Double? {
+        do {
+            return try pool.read {
+                try Double.fetchOne($0, sql: "SELECT MAX(posted_at) FROM posts")
+            }
+        } catch {
+            throw file.failure(error)
+        }
+    }
+
+    /// Closes and removes the file, which holds what the changelogs do not.
+    package func discard() throws(StoreError) {
+        do {
+            try pool.close()
+        } catch {
+            throw file.failure(error)
+        }
+        file.removeFiles()
     }
 
     private func schedule() {

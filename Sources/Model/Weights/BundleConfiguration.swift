@@ -18,6 +18,9 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         package static let layersOfBlock = 1...8
         package static let channels = 1...1024
         package static let words = 1...50
+        /// Of the name, in UTF-8: with "@" and 12 digits it is the model's version, which records
+        /// carry in at most 256 bytes.
+        package static let nameBytes = 1...243
     }
 
     package enum Gate: String, Codable, Sendable {
@@ -145,6 +148,9 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         try require(
             format_version == Self.formatVersion,
             "format_version is \(format_version); this program reads \(Self.formatVersion)")
+        try require(
+            Bounds.nameBytes.contains(name.utf8.count),
+            "name takes \(name.utf8.count) bytes, which is not in \(Bounds.nameBytes)")
         try require(
             backbone.architecture == "vgg16",
             "backbone.architecture is '\(backbone.architecture)', expected 'vgg16'")

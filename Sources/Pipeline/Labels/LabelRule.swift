@@ -12,6 +12,7 @@ package struct LabelRule: Sendable, Hashable {
     package static let maximumTrackedHorizons = 7
     /// Seconds: to ten years.
     package static let horizons: ClosedRange<Double> = 1...315_576_000
+    package static let secondsPerDay = 86_400.0
     static let horizonsExpected = "a horizon of 1 to 315576000 seconds (ten years)"
     /// A label lies within, whatever the views: 10^12 of them in a millionth of a day are 60.8.
     package static let labels: ClosedRange<Float> = -64...64
@@ -54,7 +55,7 @@ package struct LabelRule: Sendable, Hashable {
     ///
     /// - Parameter seconds: since posting.
     package static func label(views: Double, seconds: Double, minimumDays: Double) -> Float {
-        Float(log2(max(views, 1) / max(seconds / 86_400, minimumDays)) + 1)
+        Float(log2(max(views, 1) / max(seconds / secondsPerDay, minimumDays)) + 1)
     }
 
     /// - Parameters:

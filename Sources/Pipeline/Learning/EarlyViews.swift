@@ -52,7 +52,9 @@ struct EarlyViews: Sendable {
     /// Those observed before `time` (seconds since 1970), as far as they are the oldest.
     mutating func expire(observedBefore time: Double) -> [EarlyView] {
         var expired: [EarlyView] = []
-        while let early = oldestView(), early.view.observedAt < time { expired.append(remove(early)) }
+        while let early = oldestView(), early.view.observedAt < time {
+            expired.append(remove(early))
+        }
         return expired
     }
 

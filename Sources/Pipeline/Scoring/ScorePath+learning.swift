@@ -12,7 +12,8 @@ extension ScorePath {
             try checkKey(of: record, view.uid)
             let task = record.partition.number
             takeForLearning(
-                record, .view(view), .post(LearnPath.PostKey(uid: view.uid, pid: view.pid, in: task)),
+                record, .view(view),
+                .post(LearnPath.PostKey(uid: view.uid, pid: view.pid, in: task)),
                 .post(uid: view.uid, pid: view.pid))
         } catch {
             takeUnreadable(record, error, isOfLearning: true)

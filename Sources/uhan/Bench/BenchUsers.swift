@@ -190,7 +190,7 @@ struct BenchUsers: ParsableCommand {
         result.restore.open_ms = seconds(since: start) * 1e3
         let users = learnedUsers(megabytes: 0)
         start = monotonicNanoseconds()
-        let read = try users.add(store)
+        let read = try users.load(store)
         result.restore.load_seconds = seconds(since: start)
         guard read == count else { throw ValidationError("\(read) of \(count) users were read") }
         result.memory.resident_bytes = residentBytes() - result.memory.at_start_bytes
@@ -240,7 +240,7 @@ struct BenchUsers: ParsableCommand {
 
         let again = learnedUsers(megabytes: 0)
         start = monotonicNanoseconds()
-        try again.add(store)
+        try again.load(store)
         result.restore.load_again_seconds = seconds(since: start)
         say(
             "read again, from the system's cache: \(rounded(result.restore.load_again_seconds, 2)) s"
@@ -251,12 +251,12 @@ struct BenchUsers: ParsableCommand {
     private func evict(_ store: TaskStore, _ result: inout Result) throws {
         let disk = learnedUsers(megabytes: 1)
         disk.drop(task: 0)
-        try disk.add(store)
+        disk.add(store)
         result.lookup_from_disk_us = try lookUp(disk, min(lookups, 100_000), unit: 1e3)
         say("looked up from the file: \(result.lookup_from_disk_us.text) us")
 
         let users = learnedUsers(megabytes: budget)
-        try users.add(store)
+        try users.load(store)
         result.evicting.lookup_ns = try lookUp(users, lookups)
         let metrics = users.metrics
         result.evicting.budget_bytes = users.maximumBytes

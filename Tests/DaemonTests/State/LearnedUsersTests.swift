@@ -13,7 +13,7 @@ import Testing
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: 8 << 20)
         #expect(try users.user("ann", task: 0) == nil)
-        try users.add(store)
+        try users.load(store)
         #expect(try users.user("ann", task: 0) == nil)
         users.commit(
             [.user(learner("ann", version: 2)), .user(learner("bob", model: "m2"))],
@@ -43,7 +43,7 @@ import Testing
         let folder = try TemporaryFolder()
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: 8 << 20)
-        try users.add(store)
+        try users.load(store)
         store.apply([.user(learner("ann"))], reached: nil)
         try store.flush()
         for _ in 0..<5 {
@@ -66,7 +66,7 @@ import Testing
                 (0..<3_000).map { .user(learner("user \($0)", version: 10 * Int(task) + 1)) }
                     + [.user(learner("other", model: "m2"))], reached: nil)
             try store.flush()
-            #expect(try users.add(store) == 3_000)
+            #expect(try users.load(store) == 3_000)
         }
         #expect(users.metrics.users == 6_000)
         #expect(try users.user("user 5", task: 0)?.version == 1)
@@ -87,7 +87,7 @@ import Testing
         let maximum = 2 << 20
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: maximum)
-        try users.add(store)
+        try users.load(store)
         var versions: [String: Int] = [:]
         var generator = SplitMix64(seed: 3)
         for step in 0..<6_000 {
@@ -170,7 +170,7 @@ import Testing
         let folder = try TemporaryFolder()
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: 1 << 20)
-        try users.add(store)
+        try users.load(store)
         let names = (0..<1_200).map { "user \($0)" }
         for name in names {
             users.commit(

@@ -58,7 +58,8 @@ struct LearningReferee {
         let uid = wrong.min { $0.string < $1.string }
         return Violation(
             kind: .learning,
-            text: "\(uid?.string ?? ""): found \(uid.flatMap { found[$0] }.map { "\($0)" } ?? "nothing")"
+            text:
+                "\(uid?.string ?? ""): found \(uid.flatMap { found[$0] }.map { "\($0)" } ?? "nothing")"
                 + ", recomputed \(uid.flatMap { states[$0] }.map { "\($0)" } ?? "nothing")")
     }
 
@@ -96,7 +97,8 @@ struct LearningReferee {
         var forgotten: Set<String> = []
         for lesson in lessons {
             switch lesson {
-            case .label(let label): told[[label.post.uid, label.post.pid], default: []].append(label)
+            case .label(let label):
+                told[[label.post.uid, label.post.pid], default: []].append(label)
             case .forget(let uid): forgotten.insert(uid)
             case .rollback: break
             }

@@ -410,7 +410,8 @@ extension LearningReport {
         case .label(.earlyViewsFull), .label(.earlyViewExpired): "early view given up"
         case .label(let outcome): "label \(outcome.rawValue)"
         case .judged: "judged"
-        case .updated(_, let result): result.outcome.vector == nil ? "not updated" : "vector updated"
+        case .updated(_, let result):
+            result.outcome.vector == nil ? "not updated" : "vector updated"
         case .rolledBack: "rolled back"
         case .versionUnknown: "version unknown"
         case .forgotten: "user forgotten"

@@ -419,8 +419,10 @@ struct World {
                     timestamp: Milliseconds(Self.recordTime) * 1_000)
             }
         }
-        return inputs[partition]?.first { $0.record.offset >= offset && $0.available <= now.uptime }?
-            .record
+        return inputs[partition]?.first {
+            $0.record.offset >= offset && $0.available <= now.uptime
+        }?
+        .record
     }
 
     // MARK: - The referee
@@ -467,7 +469,9 @@ struct World {
         if load.bytes > configuration.highWaterBytes + slackBytes || load.bytes < 0 {
             fail(.memory, "\(load.bytes) bytes held")
         }
-        if load.records == 0, load.learningRecords == 0, load.bytes != 0 || load.publishable != 0 || load.waiting != 0 {
+        if load.records == 0, load.learningRecords == 0,
+            load.bytes != 0 || load.publishable != 0 || load.waiting != 0
+        {
             fail(.memory, "something held for no record: \(load)")
         }
         if process.preparationsUnderWay > configuration.maximumPreparedPosts {

@@ -1,0 +1,425 @@
+import Glibc
+import Kafka
+import NIOPosix
+import Pipeline
+import Synchronization
+
+/// What `ScorePath` asks of the learning state, done: tasks are restored, things looked up, changes
+/// put down. One thread of its own does all that touches disk or topics, one thing after the other,
+/// so that what is looked up is what was stored before. Scoring reads vectors and keeps encodings
+/// beside it, and waits for none of this.
+final class LearningState: Sendable {
+    struct Settings: Sendable {
+        var folder: String
+        var group: String
+        var model: String
+        var memoryBytes: Int
+        var encodingBytes: Int
+        var checkpointBytes: Int
+        var checkpointAgeSeconds: Double
+        /// Changelog topics; encodings may stay unpublished.
+        var usersTopic: String
+        var joinsTopic: String
+        var encodingsTopic: String?
+        /// The posts topic, whose committed offsets must be certain before a changelog is read.
+        var postsTopic: String
+        /// How long reading a changelog may come no further.
+        var stallMilliseconds: Int
+        /// How old a post may become, in record time, until no label of it is waited for any more; nil
+        /// where any age counts.
+        var unlabelledSeconds: Double?
+    }
+
+    /// One task, as long as it is here.
+    private final class Task: Sendable {
+        let number: Int32
+        let store: TaskStore
+        let encodings: EncodingStore
+        /// The last look for posts that no label is waited for any more.
+        let sweptAt = Mutex(0.0)
+
+        init(_ number: Int32, _ store: TaskStore, _ encodings: EncodingStore) {
+            self.number = number
+            self.store = store
+            self.encodings = encodings
+        }
+    }
+
+    private static let sweepSeconds = 600.0
+
+    let users: LearnedUsers
+    private let settings: Settings
+    private let folder: StateFolder
+    private let consumer: ClientConfiguration
+    private let reports: ReportLog
+    private let clock: Clock
+    private let thread = NIOThreadPool(numberOfThreads: 1)
+    private let loading = NIOThreadPool(numberOfThreads: 1)
+
+    private struct State {
+        var tasks: [Int32: Task] = [:]
+        /// The tasks that should be here, and the assignment that they came with.
+        var wanted: [Int32: Int] = [:]
+        var reader: LogReader?
+        var failure: (any Error)?
+        var isStopping = false
+        var lostEncodings = 0
+    }
+    private let state = Mutex(State())
+
+    /// Opens and locks the state folder.
+    init(
+        _ settings: Settings, consumer: ClientConfiguration, clock: Clock, reports: ReportLog
+    ) throws {
+        self.settings = settings
+        folder = try StateFolder(path: settings.folder, group: settings.group)
+        users = LearnedUsers(model: settings.model, maximumBytes: settings.memoryBytes)
+        self.consumer = consumer
+        self.clock = clock
+        self.reports = reports
+        thread.start()
+        loading.start()
+    }
+
+    /// What makes it impossible to go on; the daemon ends with it.
+    var failure: (any Error)? { state.withLock { $0.failure } }
+
+    /// Encodings that could not be kept since the start: their posts judge, and do not teach.
+    var lostEncodings: Int { state.withLock { $0.lostEncodings } }
+
+    // MARK: - Tasks
+
+    /// Brings the task's checkpoint up to date with the topics, then answers with the views that wait
+    /// for their post.
+    func restore(
+        _ number: Int32, generation: Int, answer: @escaping @Sendable ([EarlyView]) -> Void
+    ) {
+        state.withLock { $0.wanted[number] = generation }
+        onThread { [self] in
+            let early = persist("restore partition \(number)", of: number) {
+                try waitForCertainOffsets(of: number)
+                return try open(number)
+            }
+            if let early { answer(early) }
+        }
+    }
+
+    func release(_ number: Int32) {
+        let reader = state.withLock { state in
+            state.wanted[number] = nil
+            return state.reader
+        }
+        // A restore under way notices; that of another task is begun again.
+        reader?.cancel()
+        onThread { [self] in close(number) }
+    }
+
+    /// Reads on from the topics, where it is not known what of late was committed.
+    func catchUp(_ number: Int32) {
+        onThread { [self] in
+            _ = persist("read on in partition \(number)", of: number) {
+                guard let task = task(number) else { return }
+                try readOn(task)
+            }
+        }
+    }
+
+    // MARK: - Looking up and putting down
+
+    /// Answers exactly once, unless the task leaves meanwhile.
+    func recall(
+        _ recall: Recall, in number: Int32, answer: @escaping @Sendable (Recollection) -> Void
+    ) {
+        onThread { [self] in
+            let found = persist("look something up in partition \(number)", of: number) {
+                () -> Recollection? in
+                guard let task = try task(number) ?? reopened(number) else { return nil }
+                if task.store.isBehind { try task.store.flush() }
+                do throws(StoreError) {
+                    return try look(up: recall, task.store)
+                } catch {
+                    // Opened again it is begun anew, if it is damaged.
+                    close(number)
+                    throw error
+                }
+            }
+            if let found = found ?? nil { answer(found) }
+        }
+    }
+
+    private func look(up recall: Recall, _ store: TaskStore) throws(StoreError) -> Recollection {
+        switch recall {
+        case .post(let uid, let pid): .post(try store.post(uid: uid, pid: pid))
+        case .learner(let uid):
+            .learner(try store.learner(uid: uid, model: settings.model))
+        case .posts(let uid): .posts(pids: try store.pids(of: uid))
+        }
+    }
+
+    /// These are committed: scoring sees them from here on, and the checkpoint follows.
+    ///
+    /// - Parameter offsets: of the transaction's last record in each partition.
+    func store(_ changes: [StateChange], in number: Int32, offsets: [Partition: Int64]) {
+        guard let task = task(number) else { return }
+        users.commit(changes, reached: reached(task, offsets), task: number)
+        onThread { [self] in
+            settle(changes, task)
+            forgetUnlabelled(task)
+        }
+    }
+
+    private func reached(_ task: Task, _ offsets: [Partition: Int64]) -> Reached? {
+        guard var reached = task.store.reached else { return nil }
+        func next(_ topic: String?) -> Int64? {
+            topic.flatMap { offsets[Partition(topic: $0, number: task.number)] }.map { $0 + 1 }
+        }
+        reached.users = next(settings.usersTopic) ?? reached.users
+        reached.joins = next(settings.joinsTopic) ?? reached.joins
+        reached.encodings = next(settings.encodingsTopic) ?? reached.encodings
+        reached.writtenAt = seconds
+        return reached
+    }
+
+    // MARK: - Encodings
+
+    /// Keeps a post's encoding. Called by the thread that scores, before the score is answered: so
+    /// what is committed can be learnt from.
+    func keep(encoding: [UInt8], uid: String, pid: String, in number: Int32) {
+        guard let task = task(number) else { return }
+        do throws(StoreError) {
+            try task.encodings.keep(uid: uid, pid: pid, model: settings.model, bytes: encoding)
+        } catch {
+            state.withLock { $0.lostEncodings += 1 }
+            reports.couldNot("keep an encoding", error)
+        }
+    }
+
+    func encoding(uid: String, pid: String, in number: Int32) -> [UInt8]? {
+        do throws(StoreError) {
+            return try task(number)?.encodings.bytes(uid: uid, pid: pid, model: settings.model)
+        } catch {
+            reports.couldNot("read an encoding", error)
+            return nil
+        }
+    }
+
+    /// What a change means for the encodings.
+    private func settle(_ changes: [StateChange], _ task: Task) {
+        do throws(StoreError) {
+            for change in changes {
+                switch change {
+                case .user(let state):
+                    if let post = state.posts.last {
+                        try task.encodings.markLabelled(uid: state.uid, pids: [post.pid])
+                    }
+                case .forgottenUser(let uid, _): try task.encodings.deleteAll(uid: uid)
+                case .forgottenEncoding(let uid, let pid):
+                    try task.encodings.delete(uid: uid, pids: [pid])
+                case .encoding, .post, .forgottenPost, .earlyView, .forgottenEarlyView: break
+                }
+            }
+        } catch {
+            reports.couldNot("put encodings in order", error)
+        }
+    }
+
+    private func forgetUnlabelled(_ task: Task) {
+        do throws(StoreError) {
+            guard let newest = try task.store.newestPost() else { return }
+            // By the time of the posts, which may be of the past; but not of the future. (Their
+            // encodings make room when room is needed.)
+            let now = min(newest, seconds)
+            let isDue = task.sweptAt.withLock { sweptAt in
+                guard abs(now - sweptAt) > Self.sweepSeconds else { return false }
+                sweptAt = now
+                return true
+            }
+            guard isDue, let age = settings.unlabelledSeconds else { return }
+            _ = try task.store.deleteExpired(postedBefore: now - age)
+        } catch {
+            reports.couldNot("forget posts without a label", error)
+        }
+    }
+
+    // MARK: - Restoring
+
+    private func task(_ number: Int32) -> Task? { state.withLock { $0.tasks[number] } }
+
+    private func reopened(_ number: Int32) throws -> Task? {
+        _ = try open(number)
+        return task(number)
+    }
+
+    private func open(_ number: Int32) throws -> [EarlyView] {
+        close(number)
+        let start = clock.now.uptime
+        var store = try openStore(number)
+        let encodings = try EncodingStore(
+            in: folder, task: number, maximumBytes: settings.encodingBytes)
+        var task = Task(number, store, encodings)
+        do {
+            try readOn(task)
+        } catch is StartedAnew {
+            try store.discard()
+            store = try openStore(number)
+            task = Task(number, store, encodings)
+            try readOn(task)
+        }
+        reports.restored(number, milliseconds: clock.now.uptime - start)
+        let early = try store.earlyViews().map { EarlyView($0.view, number: $0.number) }
+        state.withLock { $0.tasks[number] = task }
+        users.add(store)
+        warmUp(store)
+        return early
+    }
+
+    private func openStore(_ number: Int32) throws(StoreError) -> TaskStore {
+        try TaskStore(
+            in: folder, task: number, maximumFileBytes: settings.checkpointBytes,
+            maximumAgeSeconds: settings.checkpointAgeSeconds, now: seconds)
+    }
+
+    /// Lookups read from the file what is not in memory yet.
+    private func warmUp(_ store: TaskStore) {
+        loading.submit { [users, reports] state in
+            guard state == .active else { return }
+            do throws(StoreError) {
+                try users.load(store)
+            } catch {
+                reports.couldNot("read vectors into memory", error)
+            }
+        }
+    }
+
+    /// The changelog does not go back to where the checkpoint ends.
+    private struct StartedAnew: Error {}
+
+    /// Applies what the topics hold beyond the checkpoint.
+    private func readOn(_ task: Task) throws {
+        let reached = task.store.reached
+        let isNew = reached == nil
+        var starts: [TopicPartition: Int64?] = [
+            TopicPartition(topic: settings.usersTopic, partition: task.number): reached?.users,
+            TopicPartition(topic: settings.joinsTopic, partition: task.number): reached?.joins,
+        ]
+        if let topic = settings.encodingsTopic {
+            starts[TopicPartition(topic: topic, partition: task.number)] = reached?.encodings
+        }
+        let reader = LogReader(configuration: consumer)
+        let isWanted = state.withLock { state in
+            state.reader = reader
+            return state.wanted[task.number] != nil && !state.isStopping
+        }
+        defer { state.withLock { $0.reader = nil } }
+        guard isWanted else { throw CancellationError() }
+
+        var changes: [StateChange] = []
+        func apply(_ reached: Reached?) throws(StoreError) {
+            for case .encoding(let uid, let pid, let model, let bytes) in changes {
+                try task.encodings.keep(uid: uid, pid: pid, model: model, bytes: bytes)
+            }
+            settle(changes, task)
+            task.store.apply(changes, reached: reached)
+            if self.task(task.number) != nil {
+                users.show(changes, task: task.number)
+            }
+            if task.store.isBehind { try task.store.flush() }
+            changes.removeAll(keepingCapacity: true)
+        }
+        let outcome = try reader.read(
+            starts, stallTimeoutMilliseconds: settings.stallMilliseconds
+        ) { event in
+            switch event {
+            case .startedAnew:
+                if !isNew { throw StartedAnew() }
+            case .record(let message):
+                guard let key = message.key else { return }
+                changes.append(try StateChange(key: key, value: message.value))
+                if changes.count >= 1_000 { try apply(nil) }
+            case .progress(let done, let total) where total > 0:
+                reports.restoring(task.number, done: done, total: total)
+            case .progress: break
+            }
+        }
+        guard case .complete(let ends) = outcome else { throw CancellationError() }
+        func end(_ topic: String) -> Int64? {
+            ends[TopicPartition(topic: topic, partition: task.number)]
+        }
+        try apply(
+            Reached(
+                users: end(settings.usersTopic) ?? 0, joins: end(settings.joinsTopic) ?? 0,
+                encodings: settings.encodingsTopic.flatMap { end($0) }, writtenAt: seconds))
+    }
+
+    /// Until the group's offsets are certain, a transaction of the last owner may still be on its way
+    /// to its end: what it has changed would be missed.
+    private func waitForCertainOffsets(of number: Int32) throws {
+        let group = try Consumer(configuration: consumer) { _, _ in [:] }
+        let partition = TopicPartition(topic: settings.postsTopic, partition: number)
+        _ = try group.committed([partition], timeoutMilliseconds: 5_000)
+    }
+
+    private func close(_ number: Int32) {
+        guard let task = state.withLock({ $0.tasks.removeValue(forKey: number) }) else { return }
+        users.drop(task: number)
+        do throws(StoreError) {
+            try task.store.close()
+            try task.encodings.close()
+        } catch {
+            reports.couldNot("close the state of partition \(number)", error)
+        }
+    }
+
+    // MARK: - The thread
+
+    private var seconds: Double { Double(clock.now.epoch) / 1_000 }
+
+    private func onThread(_ work: @escaping @Sendable () -> Void) {
+        thread.submit { state in
+            if state == .active { work() }
+        }
+    }
+
+    /// Tries until it is done, the task is elsewhere or trying does not help.
+    private func persist<Value>(
+        _ what: String, of number: Int32, _ body: () throws -> Value
+    ) -> Value? {
+        while state.withLock({ $0.wanted[number] != nil && !$0.isStopping && $0.failure == nil }) {
+            do {
+                return try body()
+            } catch is CancellationError {
+                // For another task's sake, or for good.
+            } catch let error as KafkaError where error.action == .retry {
+                reports.couldNot("\(what); trying again", error)
+            } catch let error as StoreError where error.mayPass {
+                reports.couldNot("\(what); trying again", error)
+            } catch {
+                state.withLock { $0.failure = error }
+            }
+            // Not at once: what is in the way takes its time.
+            usleep(500_000)
+        }
+        return nil
+    }
+
+    func shutdown() async {
+        let reader = state.withLock { state in
+            state.isStopping = true
+            return state.reader
+        }
+        reader?.cancel()
+        try? await thread.shutdownGracefully()
+        try? await loading.shutdownGracefully()
+        for number in state.withLock({ $0.tasks.keys.sorted() }) { close(number) }
+    }
+}
+
+extension StoreError {
+    /// Whether the same may succeed later.
+    fileprivate var mayPass: Bool {
+        switch self {
+        case .full, .failed, .corrupt: true
+        case .folder, .folderInUse, .otherGroup, .newerSchema, .tooLarge: false
+        }
+    }
+}

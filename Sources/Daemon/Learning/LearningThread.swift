@@ -1,0 +1,56 @@
+import Glibc
+import Model
+import NIOPosix
+import Pipeline
+
+/// The thread that updates vectors, one after the other, where nobody else has need of the
+/// processor: scoring goes first.
+final class LearningThread: Sendable {
+    /// Linux's SCHED_IDLE, which glibc's headers show to GNU sources alone.
+    private static let idlePolicy: CInt = 5
+
+    private let pool = NIOThreadPool(numberOfThreads: 1)
+    /// Touched by the pool's thread alone.
+    private nonisolated(unsafe) var learner: UserLearner?
+    private let bundle: ModelBundle
+    private let rule: UpdateRule
+    private let threads: Int
+    private let state: LearningState
+
+    /// - Parameter threads: that work on one update.
+    init(bundle: ModelBundle, rule: UpdateRule, threads: Int, state: LearningState) {
+        self.bundle = bundle
+        self.rule = rule
+        self.threads = threads
+        self.state = state
+        pool.start()
+    }
+
+    /// Answers once, unless the daemon stops meanwhile.
+    func learn(
+        _ learner: LearnerState, in task: Int32,
+        answer: @escaping @Sendable (LearningResult) -> Void
+    ) {
+        pool.submit { [self] state in
+            guard state == .active else { return }
+            answer(
+                ready().learn(learner) { pid in
+                    self.state.encoding(uid: learner.uid, pid: pid, in: task)
+                })
+        }
+    }
+
+    private func ready() -> UserLearner {
+        if let learner { return learner }
+        // The learner's team of workers inherits it. Where it is refused, learning is only less shy.
+        var parameters = sched_param()
+        sched_setscheduler(0, Self.idlePolicy, &parameters)
+        let learner = UserLearner(bundle: bundle, rule: rule, workers: Workers(count: threads))
+        self.learner = learner
+        return learner
+    }
+
+    func shutdown() async {
+        try? await pool.shutdownGracefully()
+    }
+}
