@@ -36,7 +36,7 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             exclude: ["MODEL.md"]),
-        .target(name: "Pipeline", dependencies: ["Model"]),
+        .target(name: "Pipeline", dependencies: ["Model"], exclude: ["LEARNING.md"]),
         .target(name: "Gallery", dependencies: ["Model"], exclude: ["GALLERY.md"]),
         .target(
             name: "Drawing", dependencies: ["CCairo", "Model", "Pipeline"], exclude: ["example.png"]

@@ -19,6 +19,10 @@ struct Serve: AsyncParsableCommand {
             scored to a third; each record is answered exactly once. Stops on SIGTERM or Ctrl-C \
             within 10 seconds. Logs go to stderr.
 
+            With learning.enabled it reads observed view counts from a topic of their own as well, \
+            and fine-tunes its users' vectors with them. SIGUSR1 freezes that at once, SIGUSR2 lets \
+            it go on. What was learnt is kept on compacted topics; see uhan users --help.
+
             Every setting can stand in the YAML file, in the environment (kafka.group_id is \
             UHAN_KAFKA_GROUP_ID) or in a flag (--kafka-group-id=x); a flag wins over the \
             environment, that over the file.
