@@ -16,9 +16,14 @@ func say(_ line: String) {
 
 /// A value as one line of JSON on stdout.
 func printJSON(_ value: some Encodable) throws {
+    writeAll(try jsonLine(value), to: STDOUT_FILENO)
+}
+
+/// A value as one line of JSON, with its end.
+func jsonLine(_ value: some Encodable) throws -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    writeAll(Array(try encoder.encode(value)) + [UInt8(ascii: "\n")], to: STDOUT_FILENO)
+    return Array(try encoder.encode(value)) + [UInt8(ascii: "\n")]
 }
 
 /// A value as indented JSON in a file of its own.

@@ -37,17 +37,9 @@ struct ReadPost: Sendable {
             let post = try PostEvent(parsing: line.bytes, from: .file)
             pid = post.pid
             uid = post.uid
-            let bytes = try post.image.map { try Self.contents(of: $0, in: folder) }
-            let image = try bytes.map { bytes in
-                let found = sha256Hex(bytes)
-                if let expected = post.imageSHA256.map({ hexadecimal($0) }), found != expected {
-                    throw EventError(
-                        .imageChecksumMismatch, field: "image_sha256", found: expected,
-                        expected: "\(found), which the image's bytes have")
-                }
-                return try images.image(of: bytes, sha256: found)
-            }
-            content = .success(Content(post: post, image: image, imageBytes: bytes))
+            let picture = try Self.picture(of: post, images, in: folder)
+            content = .success(
+                Content(post: post, image: picture?.image, imageBytes: picture?.bytes))
         } catch let error as EventError {
             content = .failure(Failure(error.reason, "\(error)"))
         } catch let error as ImageError {
@@ -55,6 +47,24 @@ struct ReadPost: Sendable {
         } catch {
             content = .failure(Failure(.imageUnavailable, "\(error)"))
         }
+    }
+
+    /// A post's image and its bytes; nil where it has none.
+    ///
+    /// - Throws: `EventError`, `ImageError` or, where it cannot be read, `ModelError`.
+    static func picture(
+        of post: PostEvent, _ images: PostImageReader, in folder: String
+    ) throws -> (image: PostImage, bytes: [UInt8])? {
+        guard let bytes = try post.image.map({ try Self.contents(of: $0, in: folder) }) else {
+            return nil
+        }
+        let found = sha256Hex(bytes)
+        if let expected = post.imageSHA256.map({ hexadecimal($0) }), found != expected {
+            throw EventError(
+                .imageChecksumMismatch, field: "image_sha256", found: expected,
+                expected: "\(found), which the image's bytes have")
+        }
+        return (try images.image(of: bytes, sha256: found), bytes)
     }
 
     private static func contents(

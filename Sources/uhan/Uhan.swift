@@ -32,7 +32,7 @@ struct Uhan: AsyncParsableCommand {
         subcommands: [
             QuickstartCommand.self, Serve.self, Score.self, ModelCommand.self,
             GalleryCommand.self, PrepareCommand.self, FeaturesCommand.self, TrainCommand.self,
-            EvaluateCommand.self,
+            EvaluateCommand.self, ReplayCommand.self,
             ExplainCommand.self,
             Bench.self,
         ])

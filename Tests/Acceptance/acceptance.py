@@ -83,6 +83,10 @@ SETTLE_SECONDS = 0.5  # longer than a transaction of an instance that is not hin
 # On the way to and from the brokers. The steps of a transaction then take equally long, and a kill
 # at a random moment falls between any two of them, instead of nearly always into the scoring.
 DELAY_SECONDS = 0.005
+LEARNING_CASES = "learn-"  # the beginning of the names of cases in which the daemon learns
+WINDOW_POSTS = 32  # labelled posts that a user's record keeps
+# Posts between a post and its view: some views come before their post is scored, some long after.
+VIEW_DISTANCES = (0, 3, 100)
 SAMPLES = 3  # of each kind of fault, in the line that reports it
 
 JPEG = base64.b64decode(
@@ -130,8 +134,16 @@ class Cluster:
     def producer(self, **properties):
         return Producer(self._common | properties)
 
-    def create_topics(self, names):
-        topics = [NewTopic(n, num_partitions=PARTITIONS, replication_factor=-1) for n in names]
+    def create_topics(self, names, compacted=()):
+        topics = [
+            NewTopic(
+                name,
+                num_partitions=PARTITIONS,
+                replication_factor=-1,
+                config={"cleanup.policy": "compact"} if name in compacted else {},
+            )
+            for name in names
+        ]
         for future in self.admin.create_topics(topics).values():
             future.result(30)
 
@@ -256,7 +268,9 @@ class Feed:
 
     def __init__(self, world, spoiled_share):
         self.ledger = {}
+        self.viewed = set()  # pids of good posts whose view was produced
         self.error = None
+        self._unviewed = []  # (number of the post at which it is due, the post)
         self._world = world
         self._spoiled_share = spoiled_share
         self._random = random.Random(world.random.random())
@@ -284,6 +298,8 @@ class Feed:
     def send(self, count):
         for _ in range(count):
             sent = self._next()
+            if self._world.learning and sent.kind == "good":
+                self._unviewed.append((self._count + self._random.choice(VIEW_DISTANCES), sent))
             self._producer.produce(
                 self._world.posts,
                 key=sent.key,
@@ -291,8 +307,32 @@ class Feed:
                 headers={"trace": sent.trace},
                 on_delivery=lambda error, message, sent=sent: self._record(error, message, sent),
             )
+        self._view(lambda due: due <= self._count)
         if self._producer.flush(20) > 0:
             raise Failure("the posts could not be produced")
+
+    def view_all(self):
+        """Views all posts that have had no view yet."""
+        self._view(lambda due: True)
+        if self._producer.flush(20) > 0:
+            raise Failure("the views could not be produced")
+
+    def _view(self, is_due):
+        due = [sent for number, sent in self._unviewed if is_due(number)]
+        self._unviewed = [item for item in self._unviewed if not is_due(item[0])]
+        for sent in due:
+            view = {
+                "uid": sent.uid,
+                "pid": sent.pid,
+                "views": self._random.randrange(1, 100_000),
+                "observed_at": time.time() + 3600 + self._count,
+            }
+            # Every third is told twice: it is one label all the same.
+            for _ in range(2 if len(self.viewed) % 3 == 0 else 1):
+                self._producer.produce(
+                    self._world.views, key=sent.key, value=json.dumps(view).encode()
+                )
+            self.viewed.add(sent.pid)
 
     def _run(self):
         tick_seconds = 0.1
@@ -389,6 +429,12 @@ class Daemon:
             "images": {"file_roots": [str(world.images)], "schemes": ["file"]},
             "log": {"format": "json", "level": "info"},
         }
+        if world.learning:
+            settings["topics"] |= world.learning_topics
+            settings["learning"] = {
+                "enabled": True,
+                "state_folder": str(world.directory / f"state-{name}"),
+            }
         config.write_text("\n".join(_yaml(settings)) + "\n")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UHAN_")}
         with open(self._log, "wb") as log:
@@ -610,6 +656,53 @@ def _place(message):
     return f"{message.topic()}/{message.partition()}@{message.offset()}"
 
 
+def judge_learning(viewed, lessons, records, numbers):
+    """Compares the views that were produced with what was told to the learner and what it kept.
+
+    `viewed`: pids that must have one label each; `lessons` and `records` (of users): messages, in
+    order for each partition.
+    """
+    told, by_user = collections.Counter(), collections.defaultdict(list)
+    for message in lessons:
+        lesson = json.loads(message.value())
+        told[lesson["pid"]] += 1
+        by_user[lesson["uid"]].append((lesson["pid"], lesson["label"], message.partition()))
+    kept, versions = {}, collections.defaultdict(list)
+    faults = []
+    for message in records:
+        state = json.loads(message.value())
+        uid = state["uid"]
+        if uid in kept and state["label_count"] != kept[uid][0]["label_count"] + 1:
+            faults.append(f"the labels of {uid} do not count up: {state['label_count']}")
+        kept[uid] = state, message.partition()
+        if state["vectors"]:
+            versions[uid].append(state["vectors"][-1]["version"])
+    for uid, labels in by_user.items():
+        if uid not in kept:
+            faults.append(f"nothing is kept of {uid}")
+            continue
+        state, partition = kept[uid]
+        window = [(post["pid"], post["label"]) for post in state["posts"]]
+        if window != [(pid, label) for pid, label, _ in labels[-WINDOW_POSTS:]]:
+            faults.append(f"the window of {uid} is not that of its lessons")
+        if state["label_count"] != len(labels):
+            faults.append(f"{state['label_count']} labels of {uid}, told {len(labels)}")
+        if {partition} != {place for _, _, place in labels}:
+            faults.append(f"{uid} is in several partitions")
+        if sorted(set(versions[uid])) != list(range(1, len(set(versions[uid])) + 1)):
+            faults.append(f"versions of {uid} are missing: {sorted(set(versions[uid]))}")
+    missing = [pid for pid in viewed if not told[pid]]
+    repeated = [pid for pid, count in told.items() if count > 1]
+    for what, pids in (("untold labels", missing), ("labels told twice", repeated)):
+        if pids:
+            faults.append(f"{len(pids)} {what} ({', '.join(pids[:SAMPLES])})")
+    numbers["labels"] = len(lessons)
+    numbers["vectors"] = sum(len(set(found)) for found in versions.values())
+    if lessons and not numbers["vectors"]:
+        faults.append("no vector was ever updated")
+    return faults[: 3 * SAMPLES]
+
+
 # --- One case ------------------------------------------------------------------------------------
 
 
@@ -629,6 +722,13 @@ class World:
         self.images.mkdir(parents=True)
         (self.images / "photo.jpg").write_bytes(JPEG)
         (self.directory / "outside.jpg").write_bytes(JPEG)
+        self.learning = case.startswith(LEARNING_CASES)
+        self.learning_topics = {}
+        if self.learning:
+            names = ("views", "lessons", "users", "joins", "encodings")
+            self.learning_topics = {name: f"{self.group}-{name}" for name in names}
+            self.topics += self.learning_topics.values()
+            self.views = self.learning_topics["views"]
         self.numbers = collections.Counter()
         self.daemons = []
         self.faults = []  # found on the way, reported at the end
@@ -636,7 +736,14 @@ class World:
         self.proxy = None
         self.deadline = time.monotonic() + suite.case_seconds
         suite.groups.append(self.group)
-        self.cluster.create_topics(self.topics)
+        self.cluster.create_topics(
+            self.topics,
+            compacted=[
+                topic
+                for name, topic in self.learning_topics.items()
+                if name in ("users", "joins", "encodings")
+            ],
+        )
         if not any(name.startswith(("security.", "ssl.", "sasl.")) for name in cluster.properties):
             self.proxy = KafkaProxy(cluster.bootstrap, DELAY_SECONDS)
 
@@ -691,12 +798,16 @@ class World:
         """Ends the feed, waits until `working` are done with it, stops them, and judges."""
         self.feed.stop()
         self.feed.check()
+        if self.learning:
+            self.feed.view_all()
         ends = self._ends()
 
         def drained():
             for daemon in working:
                 daemon.check_alive()
-            return self.cluster.committed(self.group, self.posts) == ends
+            if self.cluster.committed(self.group, self.posts) != ends:
+                return False
+            return not self.learning or self._is_learnt()
 
         try:
             self.wait(drained, 90, "every offset to be committed")
@@ -718,6 +829,23 @@ class World:
         if self.proxy:
             self.proxy.close()
         self.cluster.delete_topics(self.topics)
+
+    def _is_learnt(self):
+        """Whether every view is joined and every lesson learnt."""
+        ends = self.cluster.end_offsets([self.views])
+        views = self.cluster.committed(self.group, self.views)
+        if any(views[partition] != end for (_, partition), end in ends.items()):
+            return False
+        topic = self.learning_topics["lessons"]
+        lessons = self.cluster.committed(self.group, topic)
+        # What follows the last lesson in its partition is the mark of its transaction.
+        told = self.cluster.read_committed(topic, self.deadline)
+        return all(lessons[lesson.partition()] > lesson.offset() for lesson in told)
+
+    def _judge_learning(self):
+        lessons = self.cluster.read_committed(self.learning_topics["lessons"], self.deadline)
+        records = self.cluster.read_committed(self.learning_topics["users"], self.deadline)
+        return judge_learning(self.feed.viewed, lessons, records, self.numbers)
 
     def _ends(self):
         ends = self.cluster.end_offsets([self.posts])
@@ -742,7 +870,8 @@ class World:
         self.numbers["scores"] = len(scores)
         self.numbers["dead_letters"] = len(dead_letters)
         self.numbers["duplicates"] = duplicates
-        return [*self.faults, *verdict.faults()]
+        learnt = self._judge_learning() if self.learning else []
+        return [*self.faults, *verdict.faults(), *learnt]
 
 
 # --- The cases -----------------------------------------------------------------------------------
@@ -824,7 +953,9 @@ def _rebalance(world, static):
         instance = name if static else NO_STATIC_MEMBERSHIP
         return Daemon(world, name, group_instance_id=instance).wait_ready()
 
-    half = PARTITIONS // 2
+    # Of posts, and where the daemon learns of views and lessons too.
+    everything = PARTITIONS * (3 if world.learning else 1)
+    half = everything // 2
     settle_seconds = SESSION_TIMEOUT_MILLISECONDS / 1000 + 30
     first = start("first")
     world.start_feed()
@@ -839,7 +970,7 @@ def _rebalance(world, static):
     world.wait_progress([first, second])
     first.freeze_mid_transaction()
     first.terminate(thawing=True)
-    world.wait_assigned([PARTITIONS], settle_seconds, "the second instance to have everything")
+    world.wait_assigned([everything], settle_seconds, "the second instance to have everything")
     world.wait_progress([second])
     world.finish([second])
 
@@ -927,6 +1058,16 @@ def zombie_replaced(world):
     world.finish([second])
 
 
+def learn_crash(world):
+    """kill -9 in a loop while views flow; the state folder stays."""
+    crash(world)
+
+
+def learn_rebalance(world):
+    """Two instances, each with a folder of its own, between which partitions move."""
+    _rebalance(world, static=False)
+
+
 def _stay_alive(daemons, seconds):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -944,6 +1085,8 @@ CASES = {
     "broker-away": broker_away,
     "zombie-taken-over": zombie_taken_over,
     "zombie-replaced": zombie_replaced,
+    "learn-crash": learn_crash,
+    "learn-rebalance": learn_rebalance,
 }
 
 

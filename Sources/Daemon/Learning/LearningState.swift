@@ -21,8 +21,8 @@ final class LearningState: Sendable {
         var usersTopic: String
         var joinsTopic: String
         var encodingsTopic: String?
-        /// The posts topic, whose committed offsets must be certain before a changelog is read.
-        var postsTopic: String
+        /// The topics whose committed offsets must be certain before a changelog is read.
+        var inputTopics: [String]
         /// How long reading a changelog may come no further.
         var stallMilliseconds: Int
         /// How old a post may become, in record time, until no label of it is waited for any more; nil
@@ -352,11 +352,11 @@ final class LearningState: Sendable {
     }
 
     /// Until the group's offsets are certain, a transaction of the last owner may still be on its way
-    /// to its end: what it has changed would be missed.
+    /// to its end, with records that are not in the changelogs yet.
     private func waitForCertainOffsets(of number: Int32) throws {
         let group = try Consumer(configuration: consumer) { _, _ in [:] }
-        let partition = TopicPartition(topic: settings.postsTopic, partition: number)
-        _ = try group.committed([partition], timeoutMilliseconds: 5_000)
+        let inputs = settings.inputTopics.map { TopicPartition(topic: $0, partition: number) }
+        _ = try group.committed(inputs, timeoutMilliseconds: 5_000)
     }
 
     private func close(_ number: Int32) {

@@ -6,6 +6,8 @@ package struct LearningStatus: Sendable {
     package var labels: [LabelOutcome: Int] = [:]
     /// What became of updates.
     package var updates: [UpdateOutcome.Reason: Int] = [:]
+    /// What updates have taken, waits for the processor included.
+    package var updateMilliseconds = 0.0
     package var judged = 0
     package var rolledBack = 0
     package var forgotten = 0

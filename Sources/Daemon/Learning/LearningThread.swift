@@ -2,6 +2,7 @@ import Glibc
 import Model
 import NIOPosix
 import Pipeline
+import Synchronization
 
 /// The thread that updates vectors, one after the other, where nobody else has need of the
 /// processor: scoring goes first.
@@ -10,6 +11,8 @@ final class LearningThread: Sendable {
     private static let idlePolicy: CInt = 5
 
     private let pool = NIOThreadPool(numberOfThreads: 1)
+    private let clock: Clock
+    private let spent = Mutex<Milliseconds>(0)
     /// Touched by the pool's thread alone.
     private nonisolated(unsafe) var learner: UserLearner?
     private let bundle: ModelBundle
@@ -18,13 +21,19 @@ final class LearningThread: Sendable {
     private let state: LearningState
 
     /// - Parameter threads: that work on one update.
-    init(bundle: ModelBundle, rule: UpdateRule, threads: Int, state: LearningState) {
+    init(
+        bundle: ModelBundle, rule: UpdateRule, threads: Int, state: LearningState, clock: Clock
+    ) {
+        self.clock = clock
         self.bundle = bundle
         self.rule = rule
         self.threads = threads
         self.state = state
         pool.start()
     }
+
+    /// What updates have taken since the start, waits for the processor included.
+    var milliseconds: Milliseconds { spent.withLock { $0 } }
 
     /// Answers once, unless the daemon stops meanwhile.
     func learn(
@@ -33,10 +42,12 @@ final class LearningThread: Sendable {
     ) {
         pool.submit { [self] state in
             guard state == .active else { return }
-            answer(
-                ready().learn(learner) { pid in
-                    self.state.encoding(uid: learner.uid, pid: pid, in: task)
-                })
+            let start = clock.now.uptime
+            let result = ready().learn(learner) { pid in
+                self.state.encoding(uid: learner.uid, pid: pid, in: task)
+            }
+            spent.withLock { $0 += clock.now.uptime - start }
+            answer(result)
         }
     }
 

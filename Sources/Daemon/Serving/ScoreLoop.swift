@@ -194,8 +194,10 @@ final class ScoreLoop {
         lastStatus = now
         status.show(load: path.load, lag: consumer.lag().values.reduce(0, +))
         status.show(scoring.cacheCounts)
-        if let state = learning?.state {
-            status.show(state.users.metrics, lostEncodings: state.lostEncodings)
+        if let learning {
+            status.show(
+                learning.state.users.metrics, lostEncodings: learning.state.lostEncodings,
+                updateMilliseconds: learning.thread.milliseconds)
         }
         guard now - lastStatusLog >= Self.statusLogIntervalMilliseconds else { return }
         lastStatusLog = now

@@ -105,7 +105,7 @@ package struct ScoreService: Service, CustomStringConvertible {
             state: state,
             thread: LearningThread(
                 bundle: bundle, rule: UpdateRule(), threads: configuration.learning.threads,
-                state: state))
+                state: state, clock: clock))
     }
 
     /// SIGUSR1 freezes learning at once, SIGUSR2 lets it go on.
@@ -252,7 +252,7 @@ extension LearningState.Settings {
             checkpointBytes: configuration.learning.checkpointMaximumBytes,
             checkpointAgeSeconds: Double(configuration.learning.maximumCheckpointAgeHours) * 3_600,
             usersTopic: learn.usersTopic, joinsTopic: learn.joinsTopic,
-            encodingsTopic: learn.encodingsTopic, postsTopic: configuration.topics.posts,
+            encodingsTopic: learn.encodingsTopic, inputTopics: configuration.inputTopics,
             stallMilliseconds: configuration.learning.restoreTimeoutMilliseconds,
             unlabelledSeconds: learn.labels.horizon.map { _ in
                 longest * LabelRule.windowEnd + Self.latenessSeconds

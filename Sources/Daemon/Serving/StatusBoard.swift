@@ -55,11 +55,14 @@ package final class StatusBoard: Sendable {
         return errors.withLock { $0.observe(error) }
     }
 
-    func show(_ users: LearnedUsers.Metrics, lostEncodings: Int) {
+    func show(
+        _ users: LearnedUsers.Metrics, lostEncodings: Int, updateMilliseconds: Milliseconds
+    ) {
         state.withLock { status in
             status.learning.users = users.users
             status.learning.userBytes = users.bytes
             status.learning.lostEncodings = lostEncodings
+            status.learning.updateMilliseconds = Double(updateMilliseconds)
         }
     }
 

@@ -17,16 +17,19 @@ package struct Trial: Sendable {
         /// The embedded broker answers a fetch only when this time is up: its own share of a
         /// latency, and work for every answer. (Real ones answer as soon as there is something.)
         package var embeddedFetchWaitMilliseconds: Int
+        /// Whether users' vectors learn from the views.
+        package var isLearning: Bool
 
         package init(
             bundle: ModelBundle, threads: Int, posts: TrialPosts, bootstrap: String?,
-            embeddedFetchWaitMilliseconds: Int
+            embeddedFetchWaitMilliseconds: Int, isLearning: Bool = false
         ) {
             self.bundle = bundle
             self.threads = threads
             self.posts = posts
             self.bootstrap = bootstrap
             self.embeddedFetchWaitMilliseconds = embeddedFetchWaitMilliseconds
+            self.isLearning = isLearning
         }
     }
 
@@ -68,11 +71,16 @@ package struct Trial: Sendable {
     private let topics: ServeConfiguration.Topics
     package let commitIntervalMilliseconds: Int
 
+    package var isLearning: Bool { options.isLearning }
+
     package init(_ options: Options) {
         self.options = options
-        let name = "uhan-trial-\(getpid())"
+        // Several may follow each other in one process, on the same brokers.
+        let name = "uhan-trial-\(getpid())-\(Clock().uptimeNanoseconds)"
         topics = ServeConfiguration.Topics(
-            posts: "\(name)-posts", scores: "\(name)-scores", deadLetters: "\(name)-dead-letters")
+            posts: "\(name)-posts", scores: "\(name)-scores", deadLetters: "\(name)-dead-letters",
+            views: "\(name)-views", lessons: "\(name)-lessons", users: "\(name)-users",
+            joins: "\(name)-joins")
         commitIntervalMilliseconds = ServeConfiguration.Batch().intervalMilliseconds
     }
 
@@ -84,9 +92,12 @@ package struct Trial: Sendable {
         let embedded = try options.bootstrap == nil ? EmbeddedBroker() : nil
         let bootstrap = options.bootstrap ?? embedded?.bootstrapServers ?? ""
         try createTopics(embedded, bootstrap)
+        let state = try temporaryDirectory(named: "uhan-trial-state")
+        defer { removeDirectory(state) }
+        let status = StatusBoard()
         let service = ScoreService(
-            configuration: configuration(bootstrap),
-            bundle: options.bundle, logger: Logger(label: "uhan"))
+            configuration: configuration(bootstrap, stateFolder: state),
+            bundle: options.bundle, logger: Logger(label: "uhan"), status: status)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [.init(service: service)], logger: Logger(label: "uhan")))
@@ -99,7 +110,9 @@ package struct Trial: Sendable {
             }
             tasks.addTask {
                 try await Self.onThread {
-                    try body(try Load(bootstrap, topics: topics, posts: posts, properties))
+                    try body(
+                        try Load(
+                            bootstrap, topics: topics, posts: posts, properties, status: status))
                 }
             }
             // Where the daemon ends first, its error is what is wrong.
@@ -125,7 +138,8 @@ package struct Trial: Sendable {
     }
 
     private func createTopics(_ embedded: EmbeddedBroker?, _ bootstrap: String) throws {
-        let names = [topics.posts, topics.scores, topics.deadLetters]
+        var names = [topics.posts, topics.scores, topics.deadLetters, topics.views]
+        if options.isLearning { names += [topics.lessons, topics.users, topics.joins] }
         if let embedded {
             for name in names { try embedded.createTopic(name, partitions: Self.partitions) }
         } else {
@@ -135,7 +149,7 @@ package struct Trial: Sendable {
         }
     }
 
-    private func configuration(_ bootstrap: String) -> ServeConfiguration {
+    private func configuration(_ bootstrap: String, stateFolder: String) -> ServeConfiguration {
         var configuration = ServeConfiguration()
         configuration.threads = options.threads
         configuration.topics = topics
@@ -146,6 +160,8 @@ package struct Trial: Sendable {
         configuration.kafka.properties.values = properties
         configuration.images.fetching.schemes = [.file]
         configuration.images.fetching.fileRoots = [options.posts.folder]
+        configuration.learning.isEnabled = options.isLearning
+        configuration.learning.stateFolder = stateFolder
         return configuration
     }
 
@@ -162,15 +178,23 @@ extension Trial {
         private let posts: TrialPosts
         private let producer: Producer
         private let consumer: Consumer
+        /// A post is viewed when so many after it are answered.
+        private static let viewDistance = 8
         private let clock = Clock()
+        private let status: StatusBoard
         /// Posts are taken from the front, each once.
         private var next = 0
+        /// Posts that were answered.
+        private var answered = 0
+        /// Views published so far: each post is viewed once, in their order.
+        package private(set) var views = 0
 
         fileprivate init(
             _ bootstrap: String, topics: ServeConfiguration.Topics, posts: TrialPosts,
-            _ properties: [String: String]
+            _ properties: [String: String], status: StatusBoard
         ) throws {
             self.topics = topics
+            self.status = status
             self.posts = posts
             producer = try Producer(
                 configuration: ClientConfiguration(
@@ -197,18 +221,53 @@ extension Trial {
         /// - Parameters:
         ///   - arrivals: seconds from now, ascending.
         ///   - deadlineMilliseconds: from a post's time to its `score_by`; nil: it has none.
+        ///   - views: seconds from now, ascending: when a post that was answered before is viewed.
         package func arrive(
-            at arrivals: [Double], deadlineMilliseconds: Int?
+            at arrivals: [Double], deadlineMilliseconds: Int?, views: [Double] = []
         ) throws -> [Answer] {
             let start = clock.uptimeNanoseconds
             return try drive(
                 due: arrivals.map { start + UInt64($0 * 1e9) }, maximumAhead: .max,
-                deadlineMilliseconds: deadlineMilliseconds)
+                deadlineMilliseconds: deadlineMilliseconds,
+                viewsDue: views.map { start + UInt64($0 * 1e9) })
+        }
+
+        /// All answered posts are viewed.
+        package func viewAll() throws {
+            while views < answered { try view() }
+            try producer.flush(timeoutMilliseconds: Trial.patienceMilliseconds)
+        }
+
+        /// What learning has come to, once every view is judged and all that was due is learnt.
+        package func learning() throws -> LearningStatus {
+            let start = clock.uptimeNanoseconds
+            while true {
+                let learning = status.status.learning
+                if learning.judged == views {
+                    // The status is shown once a second: what updates took, too.
+                    sleep(2)
+                    return status.status.learning
+                }
+                guard (clock.uptimeNanoseconds - start) / 1_000_000 < Trial.patienceMilliseconds
+                else { throw Failure.stalled(answered: learning.judged, published: views) }
+                usleep(10_000)
+            }
+        }
+
+        /// Views the next post.
+        private func view() throws {
+            let view = ViewEvent(
+                pid: "\(views)", uid: posts.user(of: views), views: Int64(1 + 37 * views % 1_000),
+                observedAt: Double(clock.now.epoch) / 1e3)
+            try producer.produce(
+                ProducerRecord(topic: topics.views, key: Array(view.uid.utf8), value: view.json))
+            views += 1
         }
 
         private func drive(
-            due: [UInt64], maximumAhead: Int, deadlineMilliseconds: Int?
+            due: [UInt64], maximumAhead: Int, deadlineMilliseconds: Int?, viewsDue: [UInt64] = []
         ) throws -> [Answer] {
+            var viewsDue = viewsDue[...]
             precondition(next + due.count <= posts.count)
             let first = next
             next += due.count
@@ -235,6 +294,16 @@ extension Trial {
                     published.append(now)
                     lastHeard = now
                 }
+                while let time = viewsDue.first {
+                    let now = clock.uptimeNanoseconds
+                    guard time <= now else {
+                        wait = min(wait, Int((time - now) / 1_000_000))
+                        break
+                    }
+                    // Answers of different partitions overtake each other, but not by that much.
+                    if views < answered - Self.viewDistance { try view() }
+                    viewsDue.removeFirst()
+                }
                 producer.poll()
                 guard let message = try consumer.poll(timeoutMilliseconds: wait) else {
                     let silent = (clock.uptimeNanoseconds - lastHeard) / 1_000_000
@@ -251,6 +320,7 @@ extension Trial {
                     throw Failure.deadLetter(String(decoding: error ?? [], as: UTF8.self))
                 }
                 read.append((message.value ?? [], lastHeard))
+                answered += 1
             }
             // Parsed when nothing is under way any more.
             return try read.map { answer in

@@ -24,17 +24,22 @@ package final class TrialPosts: Sendable {
 
     private static let maximumImages = 1_000
     private static let drawnImages = 48
-    private static let users = 97
+    package static let defaultUsers = 97
 
     package let count: Int
+    private let users: Int
     let folder: String
     /// The mean size of the images.
     package let bytesPerImage: Int
 
     /// - Parameters:
     ///   - images: a folder of JPEG files; nil: pictures drawn here, `drawnSide` pixels a side.
-    package init(count: Int, images: String?, drawnSide: Int) throws {
+    ///   - users: who post in turn.
+    package init(
+        count: Int, images: String?, drawnSide: Int, users: Int = TrialPosts.defaultUsers
+    ) throws {
         self.count = count
+        self.users = users
         folder = try temporaryDirectory(named: "uhan-trial")
         do {
             let originals = try Self.originals(count, images, drawnSide: drawnSide)
@@ -69,6 +74,8 @@ package final class TrialPosts: Sendable {
         return try names.map { try MappedFile(path: "\(images)/\($0)").contents() }
     }
 
+    func user(of index: Int) -> String { "user-\(index % users)" }
+
     /// The record of post `index`.
     ///
     /// - Parameter scoreBy: seconds since 1970.
@@ -76,7 +83,7 @@ package final class TrialPosts: Sendable {
         let scene = SampleScene(seed: UInt64(index))
         return try PostSource.Outgoing(
             PostJSON(
-                uid: "user-\(index % Self.users)", pid: "\(index)", title: scene.title,
+                uid: user(of: index), pid: "\(index)", title: scene.title,
                 alltags: scene.tags.joined(separator: " "),
                 image_url: URL(filePath: "\(folder)/\(index).jpg").absoluteString,
                 score_by: scoreBy))

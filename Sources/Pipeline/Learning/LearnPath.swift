@@ -41,6 +41,18 @@ struct LearnPath: Sendable {
     enum Pin: Sendable {
         case post(PostKey)
         case learner(UserKey)
+        case forgetting(UserKey)
+    }
+
+    /// What lessons in hand forget of a user. A recall is answered with what is stored, and may so
+    /// miss a post that came while the lesson waited, or find one that the lesson has forgotten.
+    private struct Forgetting: Sendable {
+        /// Lessons that wait for their turn.
+        var waiting = 0
+        /// Lessons that have had it.
+        var applied = 0
+        /// Posts that were in hand while a lesson waited.
+        var pids: Set<CodePoints> = []
     }
 
     private struct Task: Sendable {
@@ -57,6 +69,7 @@ struct LearnPath: Sendable {
     private var lastGeneration = 0
     private var posts = Working<PostKey, ScoredPost>()
     private var learners = Working<UserKey, LearnerState>()
+    private var forgettings: [UserKey: Forgetting] = [:]
 
     init(configuration: LearnConfiguration) {
         self.configuration = configuration
@@ -71,7 +84,7 @@ struct LearnPath: Sendable {
         lastGeneration += 1
         tasks[number] = Task(
             generation: lastGeneration,
-            earlyViews: EarlyViews(maximumCount: configuration.maximumEarlyViews))
+            earlyViews: earlyViews())
         return lastGeneration
     }
 
@@ -81,9 +94,15 @@ struct LearnPath: Sendable {
             return false
         }
         tasks[number]?.isRestored = true
-        tasks[number]?.earlyViews = EarlyViews(
-            maximumCount: configuration.maximumEarlyViews, early)
+        let waiting = earlyViews(early)
+        tasks[number]?.earlyViews = waiting
         return true
+    }
+
+    private func earlyViews(_ views: [EarlyView] = []) -> EarlyViews {
+        EarlyViews(
+            maximumCount: configuration.maximumEarlyViews,
+            ofUser: configuration.maximumEarlyViewsOfUser, views)
     }
 
     func isRestored(_ number: Int32) -> Bool { tasks[number]?.isRestored ?? false }
@@ -100,17 +119,38 @@ struct LearnPath: Sendable {
         }
     }
 
-    mutating func pin(_ pin: Pin) {
-        switch pin {
-        case .post(let key): posts.pin(key)
-        case .learner(let key): learners.pin(key)
+    static func pin(for lesson: Lesson, in task: Int32) -> Pin {
+        let user = UserKey(lesson.uid, in: task)
+        return switch lesson {
+        case .label, .rollback: .learner(user)
+        case .forget: .forgetting(user)
         }
     }
 
-    mutating func unpin(_ pin: Pin) {
+    mutating func pin(_ pin: Pin) {
+        switch pin {
+        case .post(let key): posts.pin(key, isGone: (forgettings[key.user]?.applied ?? 0) > 0)
+        case .learner(let key): learners.pin(key)
+        case .forgetting(let user):
+            learners.pin(user)
+            let inHand = posts.keys.filter { $0.user == user }.map(\.pid)
+            forgettings[user, default: Forgetting()].waiting += 1
+            forgettings[user]?.pids.formUnion(inHand)
+        }
+    }
+
+    /// - Parameter isApplied: the record has had its turn.
+    mutating func unpin(_ pin: Pin, isApplied: Bool) {
         switch pin {
         case .post(let key): posts.unpin(key)
         case .learner(let key): learners.unpin(key)
+        case .forgetting(let user):
+            learners.unpin(user)
+            guard var forgetting = forgettings[user] else { return }
+            if isApplied { forgetting.applied -= 1 } else { forgetting.waiting -= 1 }
+            if forgetting.waiting == 0 { forgetting.pids = [] }
+            let isOver = forgetting.waiting == 0 && forgetting.applied == 0
+            forgettings[user] = isOver ? nil : forgetting
         }
     }
 
@@ -128,7 +168,11 @@ struct LearnPath: Sendable {
             join(early.view, with: &post, in: task, &conclusion)
         }
         conclusion.changes.append(.post(post))
-        posts.set(PostKey(uid: post.uid, pid: post.pid, in: task), post)
+        let key = PostKey(uid: post.uid, pid: post.pid, in: task)
+        posts.set(key, post)
+        if let forgetting = forgettings[key.user], forgetting.waiting > 0 {
+            forgettings[key.user]?.pids.insert(key.pid)
+        }
         if let encoding {
             conclusion.changes.append(
                 .encoding(uid: post.uid, pid: post.pid, model: post.model, bytes: encoding))
@@ -211,7 +255,9 @@ struct LearnPath: Sendable {
             return .concluded(rollBack(uid, to: version, state, at: time, in: task))
         case (.forget(let uid), .posts(let pids)):
             return .concluded(forget(uid, pids, in: task))
-        case (.label, _), (.rollback, _), (.forget, _):
+        case (.forget(let uid), _):
+            return .concluded(forget(uid, [], in: task))
+        case (.label, _), (.rollback, _):
             // An answer to another question: the driver's mistake must not cost a user's state.
             return .concluded(Conclusion())
         }
@@ -271,9 +317,13 @@ struct LearnPath: Sendable {
         let user = UserKey(uid, in: task)
         conclusion.changes.append(.forgottenUser(uid: uid, model: configuration.model))
         learners.set(user, nil)
-        let inHand = posts.keys.filter { $0.user == user }
-        for key in inHand { posts.set(key, nil) }
-        let all = Set(pids.map { CodePoints($0) }).union(inHand.map(\.pid))
+        for key in posts.keys.filter({ $0.user == user }) { posts.set(key, nil) }
+        var forgetting = forgettings[user] ?? Forgetting()
+        let all = Set(pids.map { CodePoints($0) }).union(forgetting.pids)
+        forgetting.waiting -= 1
+        forgetting.applied += 1
+        forgetting.pids = []
+        forgettings[user] = forgetting
         for pid in all.map(\.string).sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
             conclusion.changes.append(.forgottenPost(uid: uid, pid: pid))
             conclusion.changes.append(.forgottenEncoding(uid: uid, pid: pid))

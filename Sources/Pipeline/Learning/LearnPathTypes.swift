@@ -19,6 +19,8 @@ package struct LearnConfiguration: Sendable {
     package var lowWaterRecords = 128
     /// Views that wait for their post, in each task; beyond, the oldest are given up.
     package var maximumEarlyViews = 10_000
+    /// The same of one user, so that none takes the places of all.
+    package var maximumEarlyViewsOfUser = 1_000
     /// In record time: how long a view waits for its post.
     package var earlyViewSeconds = 86_400.0
 

@@ -20,7 +20,7 @@ extension ScorePath {
     mutating func publish() {
         if isBatchDue, publisher.canPublish(at: now.uptime) {
             let batch = held.nextBatch(
-                maximumRecords: configuration.maximumBatchRecords,
+                maximumPosts: configuration.maximumBatchRecords,
                 maximumBytes: configuration.maximumBatchBytes)
             publisher.publish(batch, at: now.uptime)
             lastBatchBegan = now.uptime
@@ -46,7 +46,7 @@ extension ScorePath {
         return now.uptime >= batchDue
             || held.publishablePostCount > 0 && held.publishablePostCount == held.postCount
                 && now.uptime >= lastFinished + configuration.idleIntervalMilliseconds
-            || held.publishableCount >= configuration.maximumBatchRecords
+            || held.publishablePostCount >= configuration.maximumBatchRecords
             || held.publishableBytes >= configuration.maximumBatchBytes
             || stopping?.mayPublish == true
             || isLeavingPublishable
@@ -104,7 +104,7 @@ extension ScorePath {
     /// Removes records from memory, published or given up; work under way on them is cancelled.
     mutating func drop(_ partition: Partition, _ range: Range<Int>) {
         for (ticket, entry) in held.remove(partition, range) {
-            if let pin = entry.pin { learning?.unpin(pin) }
+            if let pin = entry.pin { learning?.unpin(pin, isApplied: entry.finished != nil) }
             switch entry.stage {
             case .waiting:
                 waiting.removeAll { $0 == ticket }

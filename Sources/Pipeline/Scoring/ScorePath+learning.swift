@@ -25,8 +25,7 @@ extension ScorePath {
             let lesson = try Lesson(parsing: try value(of: record, "a lesson"))
             try checkKey(of: record, lesson.uid)
             takeForLearning(
-                record, .lesson(lesson),
-                .learner(LearnPath.UserKey(lesson.uid, in: record.partition.number)),
+                record, .lesson(lesson), LearnPath.pin(for: lesson, in: record.partition.number),
                 LearnPath.recall(for: lesson))
         } catch {
             takeUnreadable(record, error, isOfLearning: true)

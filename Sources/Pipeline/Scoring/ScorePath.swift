@@ -147,7 +147,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
     mutating func takePost(_ record: Record) {
         do throws(EventError) {
             let post = try PostEvent(
-                parsing: try value(of: record, "a post"), from: .topic,
+                parsing: try value(of: record, "a post"), from: configuration.postSource,
                 limits: configuration.eventLimits)
             try checkKey(of: record, post.uid)
             let isRepeat = recentPosts.isRepeat(post.pid, in: record)

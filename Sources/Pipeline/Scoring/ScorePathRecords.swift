@@ -149,14 +149,16 @@ struct HeldRecords<Image: Sendable>: Sendable {
         if !entry.isOfLearning { publishablePostCount += 1 }
     }
 
-    /// What is publishable, within the bounds (the last record may exceed `maximumBytes`).
-    func nextBatch(maximumRecords: Int, maximumBytes: Int) -> Batch {
+    /// What is publishable, within the bounds (the last record may exceed `maximumBytes`). Views and
+    /// lessons, of which there are several to a post, are bounded by bytes alone.
+    func nextBatch(maximumPosts: Int, maximumBytes: Int) -> Batch {
         var batch = Batch()
-        var bytes = 0
-        for ticket in publishable.prefix(maximumRecords) {
-            guard bytes < maximumBytes, let entry = entries[ticket],
+        var (posts, bytes) = (0, 0)
+        for ticket in publishable {
+            guard posts < maximumPosts, bytes < maximumBytes, let entry = entries[ticket],
                 let conclusion = entry.finished
             else { break }
+            if !entry.isOfLearning { posts += 1 }
             batch.recordCount += 1
             batch.outputs += conclusion.outputs
             batch.offsets[entry.record.partition] = entry.record.offset + 1

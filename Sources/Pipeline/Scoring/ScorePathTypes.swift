@@ -345,8 +345,10 @@ package struct ScorePathConfiguration: Sendable {
     package var scoresTopic = "scores"
     package var deadLetterTopic = "posts.dead-letter"
     package var eventLimits = EventLimits()
+    /// Where the posts' records come from: a topic, or the lines of a file.
+    package var postSource = PostEvent.Source.topic
 
-    /// A batch is published when it has so many records ...
+    /// A batch is published when it has so many posts ...
     package var maximumBatchRecords = 100
     /// ... or so many bytes of output (one record more may exceed it) ...
     package var maximumBatchBytes = 4 << 20

@@ -48,7 +48,8 @@ extension UserLearner {
     /// How many labels the prior stands for.
     private func evidence(of uid: String, isTrained: Bool) -> Double {
         guard isTrained else { return 0 }
-        return users.history(of: uid).map { Double($0.posts) } ?? rule.trainedUserEvidence
+        let posts = users.history(of: uid).map { Double($0.posts) } ?? rule.trainedUserEvidence
+        return min(posts, rule.maximumEvidence)
     }
 }
 

@@ -91,7 +91,10 @@ package struct UpdateRule: Hashable, Sendable {
     /// The pull toward the prior of an unknown user, in loss per squared distance: about half the
     /// variance of labels around the scores over a coordinate's variance between users. At least 0.
     package var priorPull: Float = 0.5
-    /// How many labels the vector of a user whom the bundle knows stands for. At least 0.
+    /// A trained vector stands for as many labels as it was trained on, but for so many at most:
+    /// users change, and old labels say less. At least 0.
+    package var maximumEvidence = 8.0
+    /// And for so many where the bundle does not say how many it was trained on. At least 0.
     package var trainedUserEvidence = 8.0
 
     // Adam (Kingma, Ba: "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1).
@@ -105,7 +108,7 @@ package struct UpdateRule: Hashable, Sendable {
     package var beta2: Float = 0.999
     /// In units of the gradient: far smaller gradients move u in proportion to their size, and not
     /// by the learning rate, so that a label that was predicted well changes little. Above 0.
-    package var epsilon: Float = 0.1
+    package var epsilon: Float = 1
 
     // Bounds, as Euclidean lengths. Above 0.
 

@@ -67,6 +67,16 @@ package struct Evaluation: Sendable {
         posts: [PreparedPost], historyLengths: [CodePoints: Int], systems: [System],
         bootstrap: UserBootstrap = UserBootstrap()
     ) throws(TrainingError) {
+        try self.init(
+            posts: posts, histories: posts.map { historyLengths[CodePoints($0.uid)] ?? 0 },
+            systems: systems, bootstrap: bootstrap)
+    }
+
+    /// - Parameter histories: for each post, how much was known of its user.
+    package init(
+        posts: [PreparedPost], histories: [Int], systems: [System],
+        bootstrap: UserBootstrap = UserBootstrap()
+    ) throws(TrainingError) {
         guard !posts.isEmpty else {
             throw .invalid("there is no test post to evaluate on; prepare another split")
         }
@@ -111,7 +121,7 @@ package struct Evaluation: Sendable {
         self.posts = posts
         self.systems = systems
         self.bootstrap = bootstrap
-        self.historyLengths = posts.map { historyLengths[CodePoints($0.uid)] ?? 0 }
+        historyLengths = histories
     }
 
     /// The figures of all systems, and their differences, on some of the posts.

@@ -6,13 +6,19 @@ extension EvaluationReport {
             "\(grouped(dataset.test_posts)) test posts of \(grouped(dataset.test_users)) users, "
             + "dataset `\(dataset.version)`. The score is log2(views a day) + 1, so an error of 1 "
             + "is a factor of 2.\n"
-        text += "\n## Systems\n\n" + systemsTable
+        text += tables(history: "training posts")
+        text += "\n## Settings\n\n" + settingsList
+        return text
+    }
+
+    /// - Parameter history: what `by_history` counts.
+    func tables(history: String) -> String {
+        var text = "\n## Systems\n\n" + systemsTable
         text += systemsNotes
         for reference in references {
             text += "\n## Differences to \(reference)\n\n" + differencesTable(reference)
         }
-        text += "\n## By history\n\n" + historyTable
-        text += "\n## Settings\n\n" + settingsList
+        text += "\n## By history\n\n" + historyTable(history)
         return text
     }
 
@@ -102,8 +108,8 @@ extension EvaluationReport {
             """
     }
 
-    private var historyTable: String {
-        var rows = [["MSE by training posts of the user"]]
+    private func historyTable(_ history: String) -> String {
+        var rows = [["MSE by \(history) of the user"]]
         rows[0] += by_history.map(\.training_posts.name)
         rows.append(["test posts"] + by_history.map { grouped($0.posts) })
         rows.append(["users"] + by_history.map { grouped($0.users) })
@@ -174,7 +180,7 @@ private func signed(_ value: Double, _ digits: Int) -> String {
 }
 
 /// 12,345
-private func grouped(_ count: Int) -> String {
+func grouped(_ count: Int) -> String {
     var text = ""
     for (index, digit) in String(count).reversed().enumerated() {
         if index > 0 && index % 3 == 0 { text.append(",") }

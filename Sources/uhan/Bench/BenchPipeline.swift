@@ -145,8 +145,8 @@ struct ServingOptions: ParsableArguments {
         if !(16...4096).contains(side) { throw ValidationError("--side is 16 to 4096") }
     }
 
-    func makePosts(_ count: Int) throws -> TrialPosts {
-        try TrialPosts(count: count, images: images, drawnSide: side)
+    func makePosts(_ count: Int, users: Int = TrialPosts.defaultUsers) throws -> TrialPosts {
+        try TrialPosts(count: count, images: images, drawnSide: side, users: users)
     }
 
     /// The backbone by itself, on pixels that lie ready.

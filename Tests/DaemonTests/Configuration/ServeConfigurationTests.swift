@@ -1,4 +1,5 @@
 import Daemon
+import Model
 import Testing
 
 #if canImport(FoundationEssentials)
@@ -56,6 +57,8 @@ struct ServeConfigurationTests {
         case "images.allow_private": "10.0.0.0/8,fd00::/8"
         case "images.file_roots": "/photos"
         case "images.ports": "443,8443"
+        case "learning.enabled", "learning.frozen": "true"
+        case "labels.tracked_horizons_days": "1,2.5"
         case "threads", "images.maximum_redirects", "in_flight.low_posts": "7"
         case let path where path.hasSuffix("_milliseconds"): "4000"
         case let path where path.hasSuffix("_bytes"): "4000000"
@@ -224,7 +227,11 @@ struct ServeConfigurationTests {
                 ["--kafka-properties=enable.auto.commit=true"],
                 "kafka.properties.enable.auto.commit", "delivery"
             ),
-            (["--topics-scores=posts"], "topics", "three topics"),
+            (["--topics-scores=posts"], "topics.scores", "is \"posts\", as topics.posts is"),
+            (
+                ["--learning-in-flight-low-records=256"], "learning.in_flight_low_records",
+                "learning.in_flight_high_records, which is 256"
+            ),
             (["--images-schemes=file"], "images.file_roots", "must name a folder"),
             (["--images-file-roots=/p"], "images.file_roots", "be empty"),
             (["--images-file-roots=p"], "images.file_roots", "absolute folders"),
@@ -237,6 +244,91 @@ struct ServeConfigurationTests {
         #expect(problems.count == 1, "\(problems)")
         #expect(problems.first?.subject == subject, "\(problems)")
         #expect(problems.first?.message.contains(message) == true, "\(problems)")
+    }
+
+    @Test(
+        "What learning needs of other settings is told, and without learning it is not asked for",
+        arguments: [
+            (["--delivery=at_least_once"], "learning.enabled", "exactly_once"),
+            (["--topics-views=posts"], "topics.views", "as topics.posts is"),
+            (["--topics-encodings=joins"], "topics.encodings", "as topics.joins is"),
+            (
+                ["--kafka-properties=partition.assignment.strategy=range\\,roundrobin"],
+                "kafka.properties.partition.assignment.strategy", "must be range"
+            ),
+            (
+                ["--kafka-properties=partition.assignment.strategy=cooperative-sticky"],
+                "kafka.properties.partition.assignment.strategy", "must be range"
+            ),
+            (
+                ["--kafka-properties=transaction.timeout.ms=90000"],
+                "learning.restore_timeout_milliseconds", "which is 90000"
+            ),
+            (
+                ["--learning-restore-timeout-milliseconds=60000"],
+                "learning.restore_timeout_milliseconds", "which is 60000"
+            ),
+            (
+                ["--topics-encodings=encodings", "--kafka-properties=message.max.bytes=999999"],
+                "kafka.properties.message.max.bytes", "at least 1000000"
+            ),
+        ])
+    func learning(_ arguments: [String], _ subject: String, _ message: String) throws {
+        let problems = problems(arguments: minimal + arguments + ["--learning-enabled=true"])
+        #expect(problems.count == 1, "\(problems)")
+        #expect(problems.first?.subject == subject, "\(problems)")
+        #expect(problems.first?.message.contains(message) == true, "\(problems)")
+        #expect(throws: Never.self) { try load(arguments: minimal + arguments) }
+    }
+
+    @Test("Learning is turned on by one setting; small messages are fine where none is large")
+    func learningIsOn() throws {
+        let configuration = try load(
+            arguments: minimal + [
+                "--learning-enabled=true",
+                "--kafka-properties=message.max.bytes=999999,partition.assignment.strategy=range",
+            ])
+        #expect(configuration.learning.isEnabled)
+        #expect(!configuration.learning.isFrozen)
+        for wrong in ["yes", "1", "TRUE", ""] {
+            #expect(
+                problems(arguments: minimal + ["--learning-enabled=\(wrong)"]).first?.message
+                    .contains("true or false") == true)
+        }
+    }
+
+    @Test("Tracked horizons are days, as numbers or in a list, each once and within ten years")
+    func trackedHorizons() throws {
+        let file = """
+            labels:
+              tracked_horizons_days: [1, 0.5, 30]
+            """
+        let labels = try load(file: file, arguments: minimal).labels
+        #expect(labels.trackedHorizonsDays == [1, 0.5, 30])
+        let target = BundleConfiguration.Target(
+            minimum_days: 0.25, smearing: nil, horizon_days: 7)
+        let rule = labels.rule(for: target)
+        #expect(rule.horizon == 604_800)
+        #expect(rule.trackedHorizons == [86_400, 43_200, 2_592_000])
+        #expect(rule.minimumDays == 0.25)
+        #expect(rule.problem == nil)
+
+        var sameAge = target
+        sameAge.horizon_days = 30
+        #expect(labels.rule(for: sameAge).problem?.contains("twice") == true)
+        sameAge.horizon_days = nil
+        #expect(labels.rule(for: sameAge).horizon == nil)
+
+        for (given, message) in [
+            ("1,1", "twice"), ("1,2,3,4,5,6,7,8", "at most 7"), ("0", "numbers of days"),
+            ("-1", "numbers of days"), ("nan", "numbers of days"), ("3653", "numbers of days"),
+            ("1,week", "numbers of days"),
+        ] {
+            let problems = problems(
+                arguments: minimal + ["--labels-tracked-horizons-days=\(given)"])
+            #expect(problems.count == 1, "\(given): \(problems)")
+            #expect(problems.first?.message.contains(message) == true, "\(given): \(problems)")
+        }
     }
 
     @Test("A longer budget is fine where Kafka's times leave room for it")

@@ -437,7 +437,7 @@ struct ImageFetcherTests {
 
     @Test("Files are read below the allowed folders and nowhere else")
     func files() async throws {
-        let folder = try TemporaryFolder()
+        let folder = try ImageFolder()
         let root = folder.path + "/photos"
         let outside = folder.path + "/photos-private"
         try folder.makeDirectory("photos")
@@ -670,7 +670,7 @@ private func failure(_ fetcher: ImageFetcher, _ url: String, sha256: String? = n
 }
 
 /// A folder that goes away with the test.
-final class TemporaryFolder {
+final class ImageFolder {
     let path: String
 
     init() throws {

@@ -68,6 +68,12 @@ actor Peer {
         try producer.flush(timeoutMilliseconds: Int(patience) * 1_000)
     }
 
+    /// Writes records as they are and waits until they are there.
+    func publish(records: [ProducerRecord]) throws {
+        for record in records { try write(record) }
+        try producer.flush(timeoutMilliseconds: Int(patience) * 1_000)
+    }
+
     private func write(_ record: ProducerRecord) throws {
         while true {
             do {

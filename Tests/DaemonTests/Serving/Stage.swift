@@ -18,6 +18,8 @@ struct Stage: Sendable {
     let bundle: ModelBundle
     let folder: Folder
     let status = StatusBoard()
+    /// What the daemon says.
+    let log = LogLines()
     var configuration: ServeConfiguration
 
     init(partitions: Int = 2) throws {
@@ -54,9 +56,7 @@ struct Stage: Sendable {
         _ body: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
         let service = ScoreService(
-            configuration: configuration, bundle: bundle,
-            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
-            status: status)
+            configuration: configuration, bundle: bundle, logger: log.logger, status: status)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [.init(service: service)],

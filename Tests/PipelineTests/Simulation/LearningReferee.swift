@@ -17,6 +17,7 @@ struct LearningReferee {
             record.value.flatMap { try? Lesson(parsing: $0) }
         }
         return judgeVectors(lessons, in: task) ?? judgeLabels(lessons, in: task)
+            ?? judgeForgetting(task)
     }
 
     /// The last record of each key.
@@ -87,6 +88,53 @@ struct LearningReferee {
             }
         }
         states[uid] = state
+    }
+
+    // MARK: - Forgetting
+
+    /// Nothing that was there of a user is left by the transaction that forgets the user, and none of
+    /// it comes back.
+    private func judgeForgetting(_ task: Int32) -> Violation? {
+        /// Uids by key, of the joins and encodings that are there.
+        var there: [[UInt8]: String] = [:]
+        for records in broker.committed {
+            let scored = Set(records.compactMap { scoredPost($0, task) })
+            var leaving: Set<[UInt8]> = []
+            for record in records where record.partition == task && record.topic != "lessons" {
+                guard let key = record.key,
+                    let change = try? StateChange(key: key, value: record.value)
+                else { continue }
+                switch change {
+                case .forgottenUser(let uid, _):
+                    leaving.formUnion(there.filter { $0.value == uid }.keys)
+                case .post(let post):
+                    guard there[key] != nil || scored.contains([post.uid, post.pid]) else {
+                        return Violation(
+                            kind: .learning, text: "\(post) was forgotten, and came back")
+                    }
+                    there[key] = post.uid
+                case .earlyView(let view, _): there[key] = view.uid
+                case .encoding(let uid, _, _, _): there[key] = uid
+                case .forgottenPost, .forgottenEarlyView, .forgottenEncoding:
+                    there[key] = nil
+                    leaving.remove(key)
+                case .user: break
+                }
+            }
+            if let key = leaving.first {
+                return Violation(
+                    kind: .learning, text: "not forgotten: \(String(decoding: key, as: UTF8.self))")
+            }
+        }
+        return nil
+    }
+
+    /// User and post, where the record is the score of a post of the task.
+    private func scoredPost(_ record: OutputRecord, _ task: Int32) -> [String]? {
+        guard record.topic == "scores", let value = record.value,
+            let event = try? ScoreEvent(parsing: value), event.origin.partition == task
+        else { return nil }
+        return [event.uid, event.pid]
     }
 
     // MARK: - Labels

@@ -32,6 +32,8 @@ enum PlantedBug: String, CaseIterable {
     case catchUpForgotten
     /// Views that wait for their post do not survive a move.
     case earlyViewsLost
+    /// A task's state is read while a transaction of its last owner may still be committed.
+    case restoredBeforeOffsets
 
     var isOfLearning: Bool {
         switch self {
@@ -39,7 +41,8 @@ enum PlantedBug: String, CaseIterable {
             .memoryBelievedAfterLostReply, .revocationIgnored:
             false
         case .vectorVisibleBeforeCommit, .labelLostAfterOffset, .updateFiredByTheClock,
-            .takenBeforeRestored, .recallOvertakesStore, .catchUpForgotten, .earlyViewsLost:
+            .takenBeforeRestored, .recallOvertakesStore, .catchUpForgotten, .earlyViewsLost,
+            .restoredBeforeOffsets:
             true
         }
     }

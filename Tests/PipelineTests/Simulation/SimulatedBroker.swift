@@ -56,6 +56,8 @@ struct SimulatedBroker {
     private var committedOffsets: [Partition: Int64] = [:]
     /// What has become visible or committed since the last look, for the referee.
     var news: [News] = []
+    /// All that was committed together, in the order of the commits.
+    private(set) var committed: [[OutputRecord]] = []
 
     enum News {
         case visible([OutputRecord])
@@ -118,6 +120,7 @@ struct SimulatedBroker {
     /// Records outside of transactions.
     mutating func produceAtOnce(_ records: [OutputRecord]) {
         append(records, nil)
+        committed.append(records)
         news.append(.visible(records))
     }
 
@@ -224,6 +227,7 @@ struct SimulatedBroker {
         transactions[index].state = outcome
         guard outcome == .committed else { return }
         committedOffsets.merge(transactions[index].offsets) { $1 }
+        committed.append(transactions[index].records)
         news.append(.visible(transactions[index].records))
         news.append(.committed(transactions[index].offsets))
     }

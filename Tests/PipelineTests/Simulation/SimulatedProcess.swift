@@ -19,6 +19,8 @@ struct SimulatedProcess {
         var epoch: Int
         var isInTransaction = false
         var hasSent = false
+        /// Handed over, and on their way to the brokers.
+        var unsent: [OutputRecord] = []
         /// The delivery of a record has failed, which a later step says.
         var hasFailedDelivery = false
     }
@@ -64,7 +66,7 @@ struct SimulatedProcess {
         self.incarnation = incarnation
         delivery = configuration.delivery
         path = BuggyPath(configuration, bug: bug)
-        state = SimulatedState(disk: name, bug: bug)
+        state = SimulatedState(disk: name, incarnation: incarnation, bug: bug)
     }
 
     /// It has the task, and has not to learn yet that it has lost it.
@@ -92,6 +94,8 @@ struct SimulatedProcess {
         works.count { if case .scored = $0.answer { true } else { false } }
     }
     /// A step has failed in the middle of a transaction and waits to be asked for again.
+    /// Offsets are with the brokers, and records that belong to them are not.
+    var isHalfSent: Bool { producer?.hasSent == true && producer?.unsent.isEmpty == false }
     var isBetweenSteps: Bool { isIdle && producer?.isInTransaction == true }
     var isIdle: Bool { nextEffect >= effects.count && callback == nil }
 
@@ -296,6 +300,7 @@ struct SimulatedProcess {
             state.transactionBegan()
             producer?.isInTransaction = true
             producer?.hasSent = false
+            producer?.unsent = []
             producer?.hasFailedDelivery = false
         case .produce(let records):
             guard let producer, producer.isInTransaction else { throw .invalidState }
@@ -303,9 +308,8 @@ struct SimulatedProcess {
             let isRefused = accepted.count < records.count
             // Either the client knows the limit, or the broker says it when others are in.
             if isRefused, world.chance(200) { return .tooLarge("a record is too large") }
-            try world.broker.produce(accepted, id: name, epoch: producer.epoch, at: now)
-            state.produced(accepted, world)
-            self.producer?.hasSent = true
+            self.producer?.unsent = accepted
+            if world.chance(500) { try send(&world) }
             self.producer?.hasFailedDelivery = isRefused
         case .sendOffsets(let offsets):
             guard let producer, producer.isInTransaction else { throw .invalidState }
@@ -317,10 +321,20 @@ struct SimulatedProcess {
             self.producer?.hasSent = true
         case .commit:
             if producer?.hasFailedDelivery == true { return .tooLarge("a record is too large") }
+            try send(&world)
             try end(.committed, &world)
         case .abort: try end(.aborted, &world)
         }
         return .done
+    }
+
+    private mutating func send(_ world: inout World) throws(SimulatedBroker.Failure) {
+        guard let producer, !producer.unsent.isEmpty else { return }
+        try world.broker.produce(
+            producer.unsent, id: name, epoch: producer.epoch, at: world.now.uptime)
+        state.produced(producer.unsent, world)
+        self.producer?.hasSent = true
+        self.producer?.unsent = []
     }
 
     private mutating func end(

@@ -20,6 +20,8 @@ struct SimulatedDisk {
         }
     }
 
+    /// The incarnation that has it: one at a time, the last to be started.
+    var holder = 0
     var tasks: [Int32: Checkpoint] = [:]
     /// By user and post.
     var encodings: [[String]: [UInt8]] = [:]
@@ -37,6 +39,7 @@ struct SimulatedState {
     }
 
     private let disk: String
+    private let incarnation: Int
     private let bug: PlantedBug?
     private var queues: [Int32: [Work]] = [:]
     /// What scoring sees, by task and user.
@@ -44,8 +47,9 @@ struct SimulatedState {
     /// After the last transaction: how far its records reach.
     private var produced: [Partition: Int] = [:]
 
-    init(disk: String, bug: PlantedBug?) {
+    init(disk: String, incarnation: Int, bug: PlantedBug?) {
         self.disk = disk
+        self.incarnation = incarnation
         self.bug = bug
     }
 
@@ -120,11 +124,17 @@ struct SimulatedState {
     /// Does the next thing of one task. - Returns: what the path is told.
     mutating func work(_ world: inout World) -> SimulatedPath.Event? {
         let tasks = queues.keys.filter { queues[$0]?.isEmpty == false }.sorted()
-        guard let task = world.pick(tasks), let work = queues[task]?.first else { return nil }
+        guard world.disks[disk]?.holder == incarnation, let task = world.pick(tasks),
+            let work = queues[task]?.first
+        else { return nil }
         switch work {
         case .restore(let generation):
             if bug != .takenBeforeRestored {
-                guard readOn(task, &world) else { return nil }
+                // Records may be on their way, of a transaction that holds offsets already.
+                let inputs = world.partitions.filter { $0.number == task }
+                guard bug == .restoredBeforeOffsets || world.broker.readCommitted(inputs) != nil,
+                    readOn(task, &world)
+                else { return nil }
             }
             queues[task]?.removeFirst()
             world.happened("restored")

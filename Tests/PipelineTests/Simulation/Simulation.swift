@@ -55,7 +55,7 @@ struct Simulation {
 
     private mutating func start(_ name: String) {
         incarnations += 1
-        world.disks[name] = world.disks[name] ?? SimulatedDisk()
+        world.disks[name, default: SimulatedDisk()].holder = incarnations
         var process = SimulatedProcess(
             name: name, incarnation: incarnations, configuration: world.configuration, bug: bug)
         process.start(&world)
@@ -69,6 +69,9 @@ struct Simulation {
             try processes[index].act(&world)
             if world.hasFaults, processes[index].isBetweenSteps, world.chance(60) {
                 moveGroup(index)
+            }
+            if world.hasFaults, processes[index].isHalfSent, world.chance(60) {
+                freeze(index, for: Milliseconds(1_000 + world.random(3_000)))
             }
         } catch {
             world.trace { "-- \(processes[index].name) ends: \(error.text)" }

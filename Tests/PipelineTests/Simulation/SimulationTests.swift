@@ -74,6 +74,7 @@ import Foundation
         (.recallOvertakesStore, .learning),
         (.catchUpForgotten, .learning),
         (.earlyViewsLost, .learning),
+        (.restoredBeforeOffsets, .learning),
     ])
     func findsPlantedBug(_ bug: PlantedBug, as kind: Violation.Kind) {
         for seed in 0..<2_000 as Range<UInt64> {
