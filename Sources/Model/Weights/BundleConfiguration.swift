@@ -99,6 +99,12 @@ package struct BundleConfiguration: Codable, Sendable, Equatable {
         /// The age at which the training posts' views were counted, in days: the first observation
         /// from then to a quarter more. Nil where any age counted.
         package var horizon_days: Double?
+
+        package init(minimum_days: Double, smearing: Double?, horizon_days: Double? = nil) {
+            self.minimum_days = minimum_days
+            self.smearing = smearing
+            self.horizon_days = horizon_days
+        }
     }
 
     package var format: String
