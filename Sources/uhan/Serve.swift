@@ -21,7 +21,7 @@ struct Serve: AsyncParsableCommand {
 
             With learning.enabled it reads observed view counts from a topic of their own as well, \
             and fine-tunes its users' vectors with them. SIGUSR1 freezes that at once, SIGUSR2 lets \
-            it go on. What was learnt is kept on compacted topics; see uhan users --help.
+            it go on. What was learnt is kept on compacted topics.
 
             Every setting can stand in the YAML file, in the environment (kafka.group_id is \
             UHAN_KAFKA_GROUP_ID) or in a flag (--kafka-group-id=x); a flag wins over the \
