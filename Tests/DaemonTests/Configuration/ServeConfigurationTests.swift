@@ -59,7 +59,10 @@ struct ServeConfigurationTests {
         case "images.ports": "443,8443"
         case "learning.enabled", "learning.frozen": "true"
         case "labels.tracked_horizons_days": "1,2.5"
-        case "threads", "images.maximum_redirects", "in_flight.low_posts": "7"
+        case "threads", "images.maximum_redirects", "in_flight.low_posts",
+            "learning.in_flight_low_records":
+            "7"
+        case "learning.in_flight_high_records": "200"
         case let path where path.hasSuffix("_milliseconds"): "4000"
         case let path where path.hasSuffix("_bytes"): "4000000"
         case let path where key.accepts.contains("integer") && path.hasSuffix("posts"): "60"
