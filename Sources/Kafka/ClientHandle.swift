@@ -7,6 +7,8 @@ final class ClientHandle {
     let pointer: OpaquePointer
     let secrets: Secrets
     let context: CallbackContext
+    /// A rebalance may be waiting for an answer when the client ends.
+    var isGroupMember = false
 
     /// How long `deinit` waits for librdkafka's threads to end. librdkafka 2.0.2 can wait for ever
     /// (a partition that went away while it was consumed leaves a reference behind), or long for a
@@ -55,7 +57,8 @@ final class ClientHandle {
 
     deinit {
         // The destroying thread keeps the context alive: librdkafka logs until the very end.
-        let job = DestroyJob(client: pointer, context: context)
+        let job = DestroyJob(
+            client: pointer, context: context, isGroupMember: isGroupMember)
         DispatchQueue(label: "kafka.destroy").async { job.run() }
         if job.done.wait(timeout: .now() + .seconds(Self.destroyTimeoutSeconds)) == .timedOut {
             context.log(
@@ -112,14 +115,18 @@ private final class DestroyJob: @unchecked Sendable {
     // Unchecked: the pointer is used by `run` alone, once, after its owner has gone.
     private let client: OpaquePointer
     private let context: CallbackContext
+    private let isGroupMember: Bool
     let done = DispatchSemaphore(value: 0)
 
-    init(client: OpaquePointer, context: CallbackContext) {
+    init(client: OpaquePointer, context: CallbackContext, isGroupMember: Bool) {
         self.client = client
         self.context = context
+        self.isGroupMember = isGroupMember
     }
 
     func run() {
+        // librdkafka waits for ever for the answer to a rebalance that nobody will give.
+        if isGroupMember, rd_kafka_consumer_closed(client) == 0 { rd_kafka_assign(client, nil) }
         // A consumer that was to leave its group has been closed before: see `Consumer.close`.
         rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
         withExtendedLifetime(context) {}

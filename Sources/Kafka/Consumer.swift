@@ -1,4 +1,5 @@
 import CRdkafka
+import Dispatch
 
 /// What the group does with partitions, told while it happens.
 package enum Rebalance: Sendable, Equatable {
@@ -13,6 +14,8 @@ package enum Rebalance: Sendable, Equatable {
 }
 
 /// A member of a consumer group.
+///
+/// Without a `close` at the end, the group learns of it by `session.timeout.ms` only.
 ///
 /// Not Sendable: it belongs to one thread, which polls it. The member stays in its group as long
 /// as `poll` is called at least every `max.poll.interval.ms`, also while nothing can be taken in:
@@ -56,14 +59,9 @@ package final class Consumer {
                 conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS)
         }
         onRebalance = rebalance
+        handle.isGroupMember = true
         rd_kafka_poll_set_consumer(handle.pointer)
         queue = EventQueue(owning: rd_kafka_queue_get_consumer(handle.pointer), of: handle)
-    }
-
-    /// Without a `close` before, the group learns of the end by `session.timeout.ms` only.
-    deinit {
-        // librdkafka waits for ever for the answer to a rebalance that nobody will give.
-        if rd_kafka_consumer_closed(handle.pointer) == 0 { rd_kafka_assign(handle.pointer, nil) }
     }
 
     // MARK: - Group
@@ -95,13 +93,25 @@ package final class Consumer {
     package func close(timeoutMilliseconds: Int) throws -> Bool {
         guard !isClosed else { return true }
         isClosed = true
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        var handlerError: (any Error)?
+        func answer(_ event: EventQueue.Event, with body: (EventQueue.Event) throws -> Void) {
+            // An assignment that is given up at once needs no answer: nobody is told of it.
+            guard event.type == RD_KAFKA_EVENT_REBALANCE,
+                rd_kafka_event_error(event.pointer) != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS
+            else { return }
+            // The group must still be left.
+            do { try body(event) } catch { handlerError = handlerError ?? error }
+        }
+        // What came before is answered while the group is sure to listen; records are dropped.
+        while !deadline.hasPassed, let event = queue.poll(timeoutMilliseconds: 0) {
+            answer(event, with: rebalance)
+        }
         // The C call that blocks, rd_kafka_consumer_close, has no timeout.
         let closing = EventQueue(owning: rd_kafka_queue_new(handle.pointer), of: handle)
         if let error = rd_kafka_consumer_close_queue(handle.pointer, closing.pointer) {
             throw handle.error(consuming: error, doing: "close the consumer")
         }
-        let deadline = Deadline(milliseconds: timeoutMilliseconds)
-        var handlerError: (any Error)?
         while rd_kafka_consumer_closed(handle.pointer) == 0 {
             // Closing may be noticed without an event: look now and then.
             guard
@@ -111,12 +121,7 @@ package final class Consumer {
                 if deadline.hasPassed { break }
                 continue
             }
-            do {
-                if event.type == RD_KAFKA_EVENT_REBALANCE { try rebalance(event) }
-            } catch {
-                // The group must still be left.
-                handlerError = handlerError ?? error
-            }
+            answer(event) { try revokeWhileClosing($0, until: deadline) }
         }
         if let handlerError { throw handlerError }
         return rd_kafka_consumer_closed(handle.pointer) != 0
@@ -373,6 +378,25 @@ package final class Consumer {
         }
     }
 
+    /// Once closing has begun, librdkafka takes every answer for giving up, and waits only for the
+    /// one to the revocation that closing itself leads to. One that was on its way then needs no
+    /// answer, and may get no reply: 2.0.2 throws away what it is asked when the group ends.
+    private func revokeWhileClosing(_ event: EventQueue.Event, until deadline: Deadline) throws {
+        let partitions =
+            rd_kafka_event_topic_partition_list(event.pointer)
+            .map { TopicPartitionList.elements(of: $0).map(\.topicPartition) } ?? []
+        let taken = partitions.filter(assignment.contains)
+        let isLost =
+            rd_kafka_assignment_lost(handle.pointer) != 0
+            || rd_kafka_consumer_closed(handle.pointer) != 0
+        let outcome = Result {
+            if !taken.isEmpty { _ = try onRebalance(self, isLost ? .lost(taken) : .revoked(taken)) }
+        }
+        forget(taken)
+        GivingUp.run(handle, until: deadline)
+        try outcome.get()
+    }
+
     private func assign(
         _ list: TopicPartitionList.Pointer, isCooperative: Bool
     ) throws(KafkaError) {
@@ -403,6 +427,25 @@ package final class Consumer {
             paused.remove(partition)
             positions[partition] = nil
             lastStableOffsets[partition] = nil
+        }
+    }
+}
+
+/// The answer that gives up all partitions, on a thread that can be left behind: should the group
+/// end at that very moment, there is no reply, and the C call has no timeout.
+private struct GivingUp: @unchecked Sendable {
+    // Unchecked: librdkafka's calls may be made from any thread.
+    private let handle: ClientHandle
+    private let done = DispatchSemaphore(value: 0)
+
+    static func run(_ handle: ClientHandle, until deadline: Deadline) {
+        let answer = GivingUp(handle: handle)
+        DispatchQueue(label: "kafka.giving-up").async {
+            rd_kafka_assign(answer.handle.pointer, nil)
+            answer.done.signal()
+        }
+        while answer.done.wait(timeout: .now() + .milliseconds(50)) == .timedOut {
+            if rd_kafka_consumer_closed(handle.pointer) != 0 || deadline.hasPassed { return }
         }
     }
 }

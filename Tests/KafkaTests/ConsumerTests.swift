@@ -1,5 +1,6 @@
 import Dispatch
 import Kafka
+import Synchronization
 import Testing
 
 @Suite(.blocking) struct ConsumerTests {
@@ -360,6 +361,32 @@ import Testing
         consumer = nil
         #expect(ContinuousClock.now - start < .milliseconds(patience))
         #expect(!cluster.log.all.contains { $0.facility == "DESTROY" })
+    }
+
+    /// librdkafka then ends by itself and throws away what it is asked meanwhile: an answer given at
+    /// the wrong moment would be waited for without end.
+    @Test func consumersEndWhileTheyAreBeingAssignedSomething() throws {
+        let count = 40
+        let closed = Mutex(0)
+        let ended = DispatchSemaphore(value: 0)
+        // Apart, so that one that does not end fails the test and does not stall it.
+        DispatchQueue(label: "closing").async { [cluster] in
+            defer { ended.signal() }
+            var consumers: [Consumer] = []
+            for number in 0..<count {
+                guard let consumer = try? cluster.consumer(group: "group-\(number)") else { return }
+                try? consumer.subscribe(topics: ["posts"])
+                consumers.append(consumer)
+            }
+            // Longer than it takes to be assigned something.
+            sleep(milliseconds: 5000)
+            for consumer in consumers
+            where (try? consumer.close(timeoutMilliseconds: patience)) == true {
+                closed.withLock { $0 += 1 }
+            }
+        }
+        #expect(ended.wait(timeout: .now() + .milliseconds(patience)) == .success)
+        #expect(closed.withLock { $0 } == count)
     }
 
     @Test func aConsumerThatIsDroppedEndsInBoundedTime() throws {

@@ -50,7 +50,7 @@ struct Cluster {
 }
 
 /// Longer than anything here takes on a slow machine; a test that reaches it fails.
-let patience = 120_000
+let patience = 60_000
 
 /// The log lines of all the clients of a test.
 final class LogLines: Sendable {

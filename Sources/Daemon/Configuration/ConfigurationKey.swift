@@ -87,7 +87,9 @@ enum ConfigurationValue: Sendable {
 
 extension ServeConfiguration {
     /// All settings, in the order in which the reference shows them.
-    package static let keys: [ConfigurationKey] = [
+    package static let keys = serviceKeys + UpdateRuleSetting.all.map(ConfigurationKey.updates)
+
+    private static let serviceKeys: [ConfigurationKey] = [
         .text(
             "model", \.model, unset: "required",
             "The model bundle: a folder, as made by uhan model init."),
@@ -354,6 +356,19 @@ extension ConfigurationKey {
             return true
         } print: {
             "\($0[keyPath: property])"
+        }
+    }
+
+    /// A number of the rule by which vectors learn.
+    fileprivate static func updates(_ setting: UpdateRuleSetting) -> Self {
+        Self(
+            path: "updates.\(setting.name)", accepts: setting.accepts, help: setting.help,
+            unset: nil
+        ) { value, configuration in
+            guard let number = value.text.flatMap({ Double($0) }) else { return false }
+            return setting.set(number, in: &configuration.updates)
+        } print: {
+            setting.text(in: $0.updates)
         }
     }
 

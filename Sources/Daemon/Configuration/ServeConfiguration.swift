@@ -133,6 +133,8 @@ package struct ServeConfiguration: Hashable, Sendable {
     package var images = Images()
     package var learning = Learning()
     package var labels = Labels()
+    /// How a user's vector learns.
+    package var updates = UpdateRule()
     package var shutdown = Shutdown()
     package var log = Log()
 

@@ -46,6 +46,7 @@ final class LearningState: Sendable {
     }
 
     private static let sweepSeconds = 600.0
+    private static let sweptPosts = 1_000
 
     let users: LearnedUsers
     private let settings: Settings
@@ -64,6 +65,8 @@ final class LearningState: Sendable {
         var failure: (any Error)?
         var isStopping = false
         var lostEncodings = 0
+        /// Work of a task on its way to the thread, or there, that `store` must not overtake.
+        var ahead: [Int32: Int] = [:]
     }
     private let state = Mutex(State())
 
@@ -116,10 +119,14 @@ final class LearningState: Sendable {
 
     /// Reads on from the topics, where it is not known what of late was committed.
     func catchUp(_ number: Int32) {
-        onThread { [self] in
+        inTurn(number) { [self] in
             _ = persist("read on in partition \(number)", of: number) {
                 guard let task = task(number) else { return }
-                try readOn(task)
+                do {
+                    try readOn(task)
+                } catch is StartedAnew {
+                    _ = try open(number)
+                }
             }
         }
     }
@@ -160,12 +167,29 @@ final class LearningState: Sendable {
     ///
     /// - Parameter offsets: of the transaction's last record in each partition.
     func store(_ changes: [StateChange], in number: Int32, offsets: [Partition: Int64]) {
-        guard let task = task(number) else { return }
-        users.commit(changes, reached: reached(task, offsets), task: number)
-        onThread { [self] in
-            settle(changes, task)
-            forgetUnlabelled(task)
+        let (task, waits) = state.withLock { ($0.tasks[number], $0.ahead[number] != nil) }
+        guard let task, !waits else {
+            // Topics are being read that may hold older records of the same users, or these.
+            return inTurn(number) { [self] in
+                _ = persist("put changes down in partition \(number)", of: number) {
+                    guard let task = try self.task(number) ?? reopened(number) else { return }
+                    users.commit(changes, reached: nil, task: number)
+                    putInOrder(changes, task, offsets)
+                }
+            }
         }
+        users.commit(changes, reached: nil, task: number)
+        onThread { [self] in putInOrder(changes, task, offsets) }
+    }
+
+    /// Not before the encodings are in order does the checkpoint reach beyond the changes: whatever
+    /// ends the process in between, they are read again from the topics.
+    private func putInOrder(
+        _ changes: [StateChange], _ task: Task, _ offsets: [Partition: Int64]
+    ) {
+        settle(changes, task)
+        task.store.apply([], reached: reached(task, offsets))
+        forgetUnlabelled(task)
     }
 
     private func reached(_ task: Task, _ offsets: [Partition: Int64]) -> Reached? {
@@ -225,7 +249,9 @@ final class LearningState: Sendable {
 
     private func forgetUnlabelled(_ task: Task) {
         do throws(StoreError) {
-            guard let newest = try task.store.newestPost() else { return }
+            guard let age = settings.unlabelledSeconds,
+                let newest = try task.store.newestPost()
+            else { return }
             // By the time of the posts, which may be of the past; but not of the future. (Their
             // encodings make room when room is needed.)
             let now = min(newest, seconds)
@@ -234,8 +260,11 @@ final class LearningState: Sendable {
                 sweptAt = now
                 return true
             }
-            guard isDue, let age = settings.unlabelledSeconds else { return }
-            _ = try task.store.deleteExpired(postedBefore: now - age)
+            guard isDue else { return }
+            let expired = try task.store.deleteExpired(
+                postedBefore: now - age, limit: Self.sweptPosts)
+            // There may be more: at the next opportunity, as others wait for this thread.
+            if expired.count == Self.sweptPosts { task.sweptAt.withLock { $0 = 0 } }
         } catch {
             reports.couldNot("forget posts without a label", error)
         }
@@ -258,19 +287,26 @@ final class LearningState: Sendable {
             in: folder, task: number, maximumBytes: settings.encodingBytes)
         var task = Task(number, store, encodings)
         do {
-            try readOn(task)
-        } catch is StartedAnew {
-            try store.discard()
-            store = try openStore(number)
-            task = Task(number, store, encodings)
-            try readOn(task)
+            do {
+                try readOn(task)
+            } catch is StartedAnew {
+                try store.discard()
+                store = try openStore(number)
+                task = Task(number, store, encodings)
+                try readOn(task)
+            }
+            let early = try store.earlyViews().map { EarlyView($0.view, number: $0.number) }
+            reports.restored(number, milliseconds: clock.now.uptime - start)
+            // Where the task can be seen, its users can be looked up.
+            users.add(store)
+            state.withLock { $0.tasks[number] = task }
+            warmUp(store)
+            return early
+        } catch {
+            // What it has yet to write must not come after what the next try writes.
+            closeFiles(of: task)
+            throw error
         }
-        reports.restored(number, milliseconds: clock.now.uptime - start)
-        let early = try store.earlyViews().map { EarlyView($0.view, number: $0.number) }
-        state.withLock { $0.tasks[number] = task }
-        users.add(store)
-        warmUp(store)
-        return early
     }
 
     private func openStore(_ number: Int32) throws(StoreError) -> TaskStore {
@@ -362,11 +398,19 @@ final class LearningState: Sendable {
     private func close(_ number: Int32) {
         guard let task = state.withLock({ $0.tasks.removeValue(forKey: number) }) else { return }
         users.drop(task: number)
+        closeFiles(of: task)
+    }
+
+    private func closeFiles(of task: Task) {
         do throws(StoreError) {
             try task.store.close()
+        } catch {
+            reports.couldNot("close the checkpoint of partition \(task.number)", error)
+        }
+        do throws(StoreError) {
             try task.encodings.close()
         } catch {
-            reports.couldNot("close the state of partition \(number)", error)
+            reports.couldNot("close the encodings of partition \(task.number)", error)
         }
     }
 
@@ -377,6 +421,18 @@ final class LearningState: Sendable {
     private func onThread(_ work: @escaping @Sendable () -> Void) {
         thread.submit { state in
             if state == .active { work() }
+        }
+    }
+
+    /// On the thread, and before all that `store` is given from here on.
+    private func inTurn(_ number: Int32, _ work: @escaping @Sendable () -> Void) {
+        state.withLock { $0.ahead[number, default: 0] += 1 }
+        onThread { [self] in
+            work()
+            state.withLock { state in
+                let rest = (state.ahead[number] ?? 1) - 1
+                state.ahead[number] = rest > 0 ? rest : nil
+            }
         }
     }
 
@@ -408,6 +464,10 @@ final class LearningState: Sendable {
             return state.reader
         }
         reader?.cancel()
+        // What was committed is put in order; nothing else is begun.
+        await withCheckedContinuation { done in
+            thread.submit { _ in done.resume() }
+        }
         try? await thread.shutdownGracefully()
         try? await loading.shutdownGracefully()
         for number in state.withLock({ $0.tasks.keys.sorted() }) { close(number) }

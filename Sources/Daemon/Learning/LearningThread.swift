@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import Model
 import NIOPosix
@@ -11,6 +12,9 @@ final class LearningThread: Sendable {
     private static let idlePolicy: CInt = 5
 
     private let pool = NIOThreadPool(numberOfThreads: 1)
+    /// Reads encodings, in a turn like any other: whoever holds the file's lock and does not get the
+    /// processor would hold up scoring, which keeps encodings in the same file.
+    private let reading = NIOThreadPool(numberOfThreads: 1)
     private let clock: Clock
     private let spent = Mutex<Milliseconds>(0)
     /// Touched by the pool's thread alone.
@@ -30,6 +34,7 @@ final class LearningThread: Sendable {
         self.threads = threads
         self.state = state
         pool.start()
+        reading.start()
     }
 
     /// What updates have taken since the start, waits for the processor included.
@@ -40,14 +45,23 @@ final class LearningThread: Sendable {
         _ learner: LearnerState, in task: Int32,
         answer: @escaping @Sendable (LearningResult) -> Void
     ) {
-        pool.submit { [self] state in
+        reading.submit { [self] state in
             guard state == .active else { return }
-            let start = clock.now.uptime
-            let result = ready().learn(learner) { pid in
-                self.state.encoding(uid: learner.uid, pid: pid, in: task)
+            let encodings = learner.posts.reduce(into: [CodePoints: [UInt8]]()) { read, post in
+                read[CodePoints(post.pid)] = self.state.encoding(
+                    uid: learner.uid, pid: post.pid, in: task)
             }
-            spent.withLock { $0 += clock.now.uptime - start }
-            answer(result)
+            // No other user's are read meanwhile: a window of them takes some megabytes.
+            let done = DispatchSemaphore(value: 0)
+            pool.submit { [self] state in
+                defer { done.signal() }
+                guard state == .active else { return }
+                let start = clock.now.uptime
+                let result = ready().learn(learner) { encodings[CodePoints($0)] }
+                spent.withLock { $0 += clock.now.uptime - start }
+                answer(result)
+            }
+            done.wait()
         }
     }
 
@@ -62,6 +76,7 @@ final class LearningThread: Sendable {
     }
 
     func shutdown() async {
+        try? await reading.shutdownGracefully()
         try? await pool.shutdownGracefully()
     }
 }

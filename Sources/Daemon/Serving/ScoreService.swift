@@ -104,7 +104,7 @@ package struct ScoreService: Service, CustomStringConvertible {
         return ScoreLoop.Learning(
             state: state,
             thread: LearningThread(
-                bundle: bundle, rule: UpdateRule(), threads: configuration.learning.threads,
+                bundle: bundle, rule: configuration.updates, threads: configuration.learning.threads,
                 state: state, clock: clock))
     }
 
@@ -224,7 +224,7 @@ extension LearnConfiguration {
         self.init(
             model: bundle.version,
             labels: configuration.labels.rule(for: bundle.configuration.target),
-            updates: UpdateRule())
+            updates: configuration.updates)
         viewsTopic = configuration.topics.views
         lessonsTopic = configuration.topics.lessons
         usersTopic = configuration.topics.users
@@ -277,7 +277,7 @@ extension ServeConfiguration {
         return checked
     }
 
-    fileprivate func consumer(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
+    func consumer(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
         var properties = kafka.properties.values.filter { !Self.producerOnly.contains($0.key) }
         properties["group.id"] = kafka.groupID
         if !kafka.groupInstanceID.isEmpty {
@@ -294,7 +294,7 @@ extension ServeConfiguration {
             bootstrapServers: kafka.bootstrap, properties: properties, log: log)
     }
 
-    fileprivate func admin(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
+    func admin(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
         let properties = kafka.properties.values.filter {
             !Self.producerOnly.contains($0.key) && !Self.consumerOnly.contains($0.key)
         }

@@ -83,17 +83,17 @@ package final class LearnedUsers: Sendable {
         stores.withLock { $0[store.task] = store }
     }
 
-    /// Takes up a task, and reads its users into memory as far as there is room without anybody having
-    /// to go. Lookups may go on meanwhile.
+    /// Reads the users of a task that was added into memory, as far as there is room without anybody
+    /// having to go, and as long as the task is here. Lookups may go on meanwhile.
     ///
     /// - Returns: users read.
     @discardableResult
     package func load(_ store: TaskStore) throws(StoreError) -> Int {
-        add(store)
         var (last, read) = (Int64?.none, 0)
         repeat {
             // What is committed from here on is newer than what is read.
             let changes = parts.map { $0.memory.withLock { $0.changes } }
+            guard stores.withLock({ $0[store.task] === store }) else { break }
             var isFull = false
             last = try store.eachLearnedUser(
                 model: model, after: last, limit: Self.loadStep

@@ -1,5 +1,5 @@
 /// A number of an `UpdateRule` that can be set: the one list behind the daemon's configuration
-/// (`learning.NAME`) and `uhan replay --rule NAME=VALUE`.
+/// (`updates.NAME`) and `uhan replay --rule NAME=VALUE`.
 package struct UpdateRuleSetting: Sendable {
     package let name: String
     /// A sentence.

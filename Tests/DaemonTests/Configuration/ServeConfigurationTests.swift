@@ -63,6 +63,7 @@ struct ServeConfigurationTests {
             "learning.in_flight_low_records":
             "7"
         case "learning.in_flight_high_records": "200"
+        case let path where path.hasPrefix("updates."): "7"
         case let path where path.hasSuffix("_milliseconds"): "4000"
         case let path where path.hasSuffix("_bytes"): "4000000"
         case let path where key.accepts.contains("integer") && path.hasSuffix("posts"): "60"

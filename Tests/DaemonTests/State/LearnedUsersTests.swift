@@ -13,6 +13,7 @@ import Testing
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: 8 << 20)
         #expect(try users.user("ann", task: 0) == nil)
+        users.add(store)
         try users.load(store)
         #expect(try users.user("ann", task: 0) == nil)
         users.commit(
@@ -43,6 +44,7 @@ import Testing
         let folder = try TemporaryFolder()
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: 8 << 20)
+        users.add(store)
         try users.load(store)
         store.apply([.user(learner("ann"))], reached: nil)
         try store.flush()
@@ -66,6 +68,7 @@ import Testing
                 (0..<3_000).map { .user(learner("user \($0)", version: 10 * Int(task) + 1)) }
                     + [.user(learner("other", model: "m2"))], reached: nil)
             try store.flush()
+            users.add(store)
             #expect(try users.load(store) == 3_000)
         }
         #expect(users.metrics.users == 6_000)
@@ -87,6 +90,7 @@ import Testing
         let maximum = 2 << 20
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: maximum)
+        users.add(store)
         try users.load(store)
         var versions: [String: Int] = [:]
         var generator = SplitMix64(seed: 3)
@@ -170,6 +174,7 @@ import Testing
         let folder = try TemporaryFolder()
         let store = try store(folder.state())
         let users = LearnedUsers(model: "m1", maximumBytes: 1 << 20)
+        users.add(store)
         try users.load(store)
         let names = (0..<1_200).map { "user \($0)" }
         for name in names {
