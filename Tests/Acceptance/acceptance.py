@@ -87,6 +87,7 @@ LEARNING_CASES = "learn-"  # the beginning of the names of cases in which the da
 WINDOW_POSTS = 32  # labelled posts that a user's record keeps
 # Posts between a post and its view: some views come before their post is scored, some long after.
 VIEW_DISTANCES = (0, 3, 100)
+AUDIT_SECONDS = 120
 SAMPLES = 3  # of each kind of fault, in the line that reports it
 
 JPEG = base64.b64decode(
@@ -401,7 +402,7 @@ class Daemon:
         self.name = name
         self._world = world
         self._log = world.directory / f"{name}-{uuid.uuid4().hex[:4]}.log"
-        config = self._log.with_suffix(".yaml")
+        self.config = config = self._log.with_suffix(".yaml")
         kafka = {
             "bootstrap": world.proxy.bootstrap if world.proxy else world.cluster.bootstrap,
             "group_id": world.group,
@@ -845,7 +846,21 @@ class World:
     def _judge_learning(self):
         lessons = self.cluster.read_committed(self.learning_topics["lessons"], self.deadline)
         records = self.cluster.read_committed(self.learning_topics["users"], self.deadline)
-        return judge_learning(self.feed.viewed, lessons, records, self.numbers)
+        faults = judge_learning(self.feed.viewed, lessons, records, self.numbers)
+        return [*faults, *self._audit()]
+
+    def _audit(self):
+        """Whether all vectors are, bit for bit, what follows from the posts and the lessons."""
+        command = [self.suite.uhan, "users", "audit", "--config", str(self.daemons[-1].config)]
+        audit = subprocess.run(command, capture_output=True, text=True, timeout=AUDIT_SECONDS)
+        if not audit.stdout:
+            return [f"no audit: {audit.stderr.strip()[-300:]}"]
+        report = json.loads(audit.stdout)
+        self.numbers["audited_users"] = report["users"]
+        self.numbers["audited_updates"] = report["updates"]
+        if audit.returncode == 0 and report["users"] == report["equal"] > 0:
+            return []
+        return [f"users differ from the recomputation: {json.dumps(report)[:1000]}"]
 
     def _ends(self):
         ends = self.cluster.end_offsets([self.posts])
