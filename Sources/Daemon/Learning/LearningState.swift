@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import Kafka
 import NIOPosix
@@ -5,14 +6,16 @@ import Pipeline
 import Synchronization
 
 /// What `ScorePath` asks of the learning state, done: tasks are restored, things looked up, changes
-/// put down. One thread of its own does all that touches disk or topics, one thing after the other,
-/// so that what is looked up is what was stored before. Scoring reads vectors and keeps encodings
-/// beside it, and waits for none of this.
+/// put down. All that is asked about a task is done one thing after the other, so that what is looked
+/// up is what was stored before; tasks do not wait for each other, but for reading topics. Scoring
+/// reads vectors and keeps encodings beside it, and waits for none of this.
 final class LearningState: Sendable {
     struct Settings: Sendable {
         var folder: String
         var group: String
         var model: String
+        /// d of the model.
+        var dimension: Int
         var memoryBytes: Int
         var encodingBytes: Int
         var checkpointBytes: Int
@@ -54,18 +57,23 @@ final class LearningState: Sendable {
     private let consumer: ClientConfiguration
     private let reports: ReportLog
     private let clock: Clock
-    private let thread = NIOThreadPool(numberOfThreads: 1)
     private let loading = NIOThreadPool(numberOfThreads: 1)
+    /// Topics are read for one task after the other: reading takes memory, and all the network gives.
+    private let reading = DispatchQueue(label: "learning.reading")
+    /// What is asked about tasks and not done yet.
+    private let asked = DispatchGroup()
 
     private struct State {
         var tasks: [Int32: Task] = [:]
         /// The tasks that should be here, and the assignment that they came with.
         var wanted: [Int32: Int] = [:]
-        var reader: LogReader?
+        /// For each task that has been here, what is asked about it.
+        var queues: [Int32: DispatchQueue] = [:]
+        var readers: [Int32: LogReader] = [:]
         var failure: (any Error)?
         var isStopping = false
         var lostEncodings = 0
-        /// Work of a task on its way to the thread, or there, that `store` must not overtake.
+        /// Work of a task that `store` must not overtake.
         var ahead: [Int32: Int] = [:]
     }
     private let state = Mutex(State())
@@ -80,7 +88,6 @@ final class LearningState: Sendable {
         self.consumer = consumer
         self.clock = clock
         self.reports = reports
-        thread.start()
         loading.start()
     }
 
@@ -98,7 +105,7 @@ final class LearningState: Sendable {
         _ number: Int32, generation: Int, answer: @escaping @Sendable ([EarlyView]) -> Void
     ) {
         state.withLock { $0.wanted[number] = generation }
-        onThread { [self] in
+        read(number) { [self] in
             let early = persist("restore partition \(number)", of: number) {
                 try waitForCertainOffsets(of: number)
                 return try open(number)
@@ -110,16 +117,15 @@ final class LearningState: Sendable {
     func release(_ number: Int32) {
         let reader = state.withLock { state in
             state.wanted[number] = nil
-            return state.reader
+            return state.readers[number]
         }
-        // A restore under way notices; that of another task is begun again.
         reader?.cancel()
-        onThread { [self] in close(number) }
+        inTurn(number) { [self] in close(number) }
     }
 
     /// Reads on from the topics, where it is not known what of late was committed.
     func catchUp(_ number: Int32) {
-        inTurn(number) { [self] in
+        ahead(number, read) { [self] in
             _ = persist("read on in partition \(number)", of: number) {
                 guard let task = task(number) else { return }
                 do {
@@ -137,7 +143,7 @@ final class LearningState: Sendable {
     func recall(
         _ recall: Recall, in number: Int32, answer: @escaping @Sendable (Recollection) -> Void
     ) {
-        onThread { [self] in
+        inTurn(number) { [self] in
             let found = persist("look something up in partition \(number)", of: number) {
                 () -> Recollection? in
                 guard let task = try task(number) ?? reopened(number) else { return nil }
@@ -170,7 +176,7 @@ final class LearningState: Sendable {
         let (task, waits) = state.withLock { ($0.tasks[number], $0.ahead[number] != nil) }
         guard let task, !waits else {
             // Topics are being read that may hold older records of the same users, or these.
-            return inTurn(number) { [self] in
+            return ahead(number, inTurn) { [self] in
                 _ = persist("put changes down in partition \(number)", of: number) {
                     guard let task = try self.task(number) ?? reopened(number) else { return }
                     users.commit(changes, reached: nil, task: number)
@@ -179,7 +185,7 @@ final class LearningState: Sendable {
             }
         }
         users.commit(changes, reached: nil, task: number)
-        onThread { [self] in putInOrder(changes, task, offsets) }
+        inTurn(number) { [self] in putInOrder(changes, task, offsets) }
     }
 
     /// Not before the encodings are in order does the checkpoint reach beyond the changes: whatever
@@ -211,7 +217,9 @@ final class LearningState: Sendable {
     func keep(encoding: [UInt8], uid: String, pid: String, in number: Int32) {
         guard let task = task(number) else { return }
         do throws(StoreError) {
-            try task.encodings.keep(uid: uid, pid: pid, model: settings.model, bytes: encoding)
+            // A post that comes again does not take the place of the first.
+            try task.encodings.keep(
+                uid: uid, pid: pid, model: settings.model, bytes: encoding, replacing: false)
         } catch {
             state.withLock { $0.lostEncodings += 1 }
             reports.couldNot("keep an encoding", error)
@@ -263,7 +271,7 @@ final class LearningState: Sendable {
             guard isDue else { return }
             let expired = try task.store.deleteExpired(
                 postedBefore: now - age, limit: Self.sweptPosts)
-            // There may be more: at the next opportunity, as others wait for this thread.
+            // There may be more: at the next opportunity, as others wait for their turn.
             if expired.count == Self.sweptPosts { task.sweptAt.withLock { $0 = 0 } }
         } catch {
             reports.couldNot("forget posts without a label", error)
@@ -343,10 +351,10 @@ final class LearningState: Sendable {
         }
         let reader = LogReader(configuration: consumer)
         let isWanted = state.withLock { state in
-            state.reader = reader
+            state.readers[task.number] = reader
             return state.wanted[task.number] != nil && !state.isStopping
         }
-        defer { state.withLock { $0.reader = nil } }
+        defer { state.withLock { $0.readers[task.number] = nil } }
         guard isWanted else { throw CancellationError() }
 
         var changes: [StateChange] = []
@@ -370,7 +378,9 @@ final class LearningState: Sendable {
                 if !isNew { throw StartedAnew() }
             case .record(let message):
                 guard let key = message.key else { return }
-                changes.append(try StateChange(key: key, value: message.value))
+                let change = try StateChange(key: key, value: message.value)
+                try change.requireDimension(settings.dimension, of: settings.model)
+                changes.append(change)
                 if changes.count >= 1_000 { try apply(nil) }
             case .progress(let done, let total) where total > 0:
                 reports.restoring(task.number, done: done, total: total)
@@ -414,20 +424,49 @@ final class LearningState: Sendable {
         }
     }
 
-    // MARK: - The thread
+    // MARK: - In turn
 
     private var seconds: Double { Double(clock.now.epoch) / 1_000 }
 
-    private func onThread(_ work: @escaping @Sendable () -> Void) {
-        thread.submit { state in
-            if state == .active { work() }
+    private func queue(_ number: Int32) -> DispatchQueue {
+        state.withLock { state in
+            if let queue = state.queues[number] { return queue }
+            let queue = DispatchQueue(label: "learning.\(number)")
+            state.queues[number] = queue
+            return queue
         }
     }
 
-    /// On the thread, and before all that `store` is given from here on.
+    /// After all that was asked about the task before.
     private func inTurn(_ number: Int32, _ work: @escaping @Sendable () -> Void) {
+        asked.enter()
+        queue(number).async { [asked] in
+            work()
+            asked.leave()
+        }
+    }
+
+    /// The same where topics are read. What is asked about the task meanwhile waits.
+    private func read(_ number: Int32, _ work: @escaping @Sendable () -> Void) {
+        let queue = queue(number)
+        inTurn(number) { [reading, asked] in
+            asked.enter()
+            queue.suspend()
+            reading.async {
+                work()
+                queue.resume()
+                asked.leave()
+            }
+        }
+    }
+
+    /// In turn, and before all that `store` is given from here on.
+    private func ahead(
+        _ number: Int32, _ turn: (Int32, @escaping @Sendable () -> Void) -> Void,
+        _ work: @escaping @Sendable () -> Void
+    ) {
         state.withLock { $0.ahead[number, default: 0] += 1 }
-        onThread { [self] in
+        turn(number) { [self] in
             work()
             state.withLock { state in
                 let rest = (state.ahead[number] ?? 1) - 1
@@ -459,16 +498,15 @@ final class LearningState: Sendable {
     }
 
     func shutdown() async {
-        let reader = state.withLock { state in
+        let readers = state.withLock { state in
             state.isStopping = true
-            return state.reader
+            return state.readers.values
         }
-        reader?.cancel()
+        for reader in readers { reader.cancel() }
         // What was committed is put in order; nothing else is begun.
         await withCheckedContinuation { done in
-            thread.submit { _ in done.resume() }
+            asked.notify(queue: reading) { done.resume() }
         }
-        try? await thread.shutdownGracefully()
         try? await loading.shutdownGracefully()
         for number in state.withLock({ $0.tasks.keys.sorted() }) { close(number) }
     }

@@ -104,7 +104,8 @@ package struct ScoreService: Service, CustomStringConvertible {
         return ScoreLoop.Learning(
             state: state,
             thread: LearningThread(
-                bundle: bundle, rule: configuration.updates, threads: configuration.learning.threads,
+                bundle: bundle, rule: configuration.updates,
+                threads: configuration.learning.threads,
                 state: state, clock: clock))
     }
 
@@ -247,7 +248,8 @@ extension LearningState.Settings {
         let longest = learn.labels.trackedHorizons.reduce(learn.labels.horizon ?? 0, max)
         self.init(
             folder: configuration.learning.stateFolder, group: configuration.kafka.groupID,
-            model: bundle.version, memoryBytes: configuration.learning.memoryBytes,
+            model: bundle.version, dimension: bundle.head.shape.dimension,
+            memoryBytes: configuration.learning.memoryBytes,
             encodingBytes: configuration.learning.encodingsBytes,
             checkpointBytes: configuration.learning.checkpointMaximumBytes,
             checkpointAgeSeconds: Double(configuration.learning.maximumCheckpointAgeHours) * 3_600,

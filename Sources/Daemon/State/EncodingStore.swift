@@ -71,9 +71,12 @@ package final class EncodingStore: Sendable {
 
     package var metrics: Metrics { counted.withLock { $0 } }
 
-    /// Keeps a post's encoding, in place of an earlier one of the same post.
+    /// Keeps a post's encoding.
+    ///
+    /// - Parameter replacing: whether it takes the place of an earlier one of the same post by the
+    ///   same model. One by another model always goes.
     package func keep(
-        uid: String, pid: String, model: String, bytes: [UInt8]
+        uid: String, pid: String, model: String, bytes: [UInt8], replacing: Bool = true
     ) throws(StoreError) {
         guard bytes.count <= Self.maximumEncodingBytes else {
             throw .tooLarge(
@@ -83,6 +86,7 @@ package final class EncodingStore: Sendable {
         let contents = bytes.withUnsafeBytes { Data($0) }
         let checksum = Self.checksum(uid: uid, pid: pid, model: model, contents)
         try change { database, metrics in
+            if !replacing, try Self.isThere(uid: uid, pid: pid, model: model, database) { return }
             try Self.remove(
                 "uid = ? AND pid = ?", [uid.blob, pid.blob], from: database, &metrics)
             while metrics.bytes + size > maximumBytes, metrics.encodings > 0 {
@@ -109,6 +113,15 @@ package final class EncodingStore: Sendable {
             metrics.encodings += 1
             metrics.bytes += size
         }
+    }
+
+    private static func isThere(
+        uid: String, pid: String, model: String, _ database: Database
+    ) throws -> Bool {
+        try Row.fetchOne(
+            database.cachedStatement(
+                sql: "SELECT 1 FROM encodings WHERE uid = ? AND pid = ? AND model = ?"),
+            arguments: [uid.blob, pid.blob, model.blob]) != nil
     }
 
     /// The post's encoding by that model; nil where it is not there any more.

@@ -157,18 +157,19 @@ struct LearnPath: Sendable {
     // MARK: - Posts and views: joining
 
     /// A post that was scored has its turn: it is remembered, and joined with the views that came
-    /// before it.
+    /// before it. One that comes again does not take the place of the first, which its labels judge.
     mutating func remember(
-        _ post: ScoredPost, encoding: [UInt8]?, in task: Int32
+        _ post: ScoredPost, recalled: ScoredPost?, encoding: [UInt8]?, in task: Int32
     ) -> Conclusion {
         var conclusion = Conclusion()
+        let key = PostKey(uid: post.uid, pid: post.pid, in: task)
+        if posts.value(key, recalled: recalled)?.model == post.model { return conclusion }
         var post = post
         for early in tasks[task]?.earlyViews.take(uid: post.uid, pid: post.pid) ?? [] {
             conclusion.changes.append(forgotten(early))
             join(early.view, with: &post, in: task, &conclusion)
         }
         conclusion.changes.append(.post(post))
-        let key = PostKey(uid: post.uid, pid: post.pid, in: task)
         posts.set(key, post)
         if let forgetting = forgettings[key.user], forgetting.waiting > 0 {
             forgettings[key.user]?.pids.insert(key.pid)

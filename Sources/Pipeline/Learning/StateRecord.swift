@@ -97,6 +97,15 @@ extension StateChange {
         }
     }
 
+    /// - Throws: where the record holds a vector of this model that is not of the model's size.
+    package func requireDimension(_ dimension: Int, of model: String) throws(StateError) {
+        guard case .user(let state) = self, CodePoints(state.model) == CodePoints(model),
+            let count = state.current?.values.count, count != dimension
+        else { return }
+        throw StateError(
+            key: record.key, found: "vectors of \(count) values", expected: "\(dimension) values")
+    }
+
     private static func require(
         _ name: String, _ found: String, is expected: String
     ) throws(JSONError) {
@@ -173,6 +182,9 @@ private enum StateKey {
         return writer.bytes
     }
 
+    /// Whole in JSON, and far from the end of Int: they count up.
+    private static let maximumNumber = 1 << 53
+
     init(parsing bytes: [UInt8]) throws(JSONError) {
         let unknown = JSONError(
             found: "a key of another kind",
@@ -186,7 +198,7 @@ private enum StateKey {
         case ("user", nil): self = .user(model: first, uid: second)
         case ("post", nil): self = .post(uid: first, pid: second)
         case ("early", .number(let digits)):
-            guard let number = Int(digits), number >= 0 else { throw unknown }
+            guard let number = Int(digits), 0..<Self.maximumNumber ~= number else { throw unknown }
             self = .early(uid: first, pid: second, number: number)
         case ("encoding", nil): self = .encoding(uid: first, pid: second)
         default: throw unknown

@@ -32,6 +32,16 @@ extension ScorePath {
         }
     }
 
+    /// A post may have been there before: that is looked up while it is scored.
+    mutating func recall(_ post: PostEvent, _ ticket: Ticket, _ record: Record) {
+        guard learning != nil else { return }
+        let task = record.partition.number
+        let pin = LearnPath.Pin.post(LearnPath.PostKey(uid: post.uid, pid: post.pid, in: task))
+        held.update(ticket) { $0.pin = pin }
+        learning?.pin(pin)
+        effects.append(.recall(ticket, task: task, .post(uid: post.uid, pid: post.pid)))
+    }
+
     mutating func takeForLearning(
         _ record: Record, _ content: Entry.Content, _ pin: LearnPath.Pin, _ recall: Recall
     ) {
@@ -44,8 +54,12 @@ extension ScorePath {
     }
 
     mutating func recalled(_ ticket: Ticket, _ recollection: Recollection) {
-        guard let entry = held[ticket], case .recalling = entry.stage else { return }
-        held.update(ticket) { $0.stage = .recalled(recollection) }
+        guard let entry = held[ticket] else { return }
+        if case .recalling = entry.stage {
+            held.update(ticket) { $0.stage = .recalled(recollection) }
+        } else {
+            held.update(ticket) { $0.recollection = recollection }
+        }
         advance(entry.record.partition)
     }
 
@@ -72,22 +86,19 @@ extension ScorePath {
         configuration.learning?.encodingsTopic == nil ? nil : scoring.learning?.encoding
     }
 
-    /// What a post comes to: its answer, and what learning makes of it. A post that comes again does
-    /// not take the place of the first, which its labels are to judge.
+    /// What a post comes to: its answer, and what learning makes of it; nil until it is known whether
+    /// it was there before.
     mutating func conclude(
-        _ ticket: Ticket, _ record: Record, _ output: OutputRecord, _ remembered: ScoredPost?,
-        _ encoding: [UInt8]?
-    ) -> Conclusion {
-        guard let remembered, learning != nil,
-            !rememberedPosts.isRepeat("\(remembered.uid)\0\(remembered.pid)", in: record)
-        else { return Conclusion(outputs: [output]) }
-        let task = record.partition.number
-        let pin = LearnPath.Pin.post(
-            LearnPath.PostKey(uid: remembered.uid, pid: remembered.pid, in: task))
-        held.update(ticket) { $0.pin = pin }
-        learning?.pin(pin)
-        var conclusion =
-            learning?.remember(remembered, encoding: encoding, in: task) ?? Conclusion()
+        _ entry: Entry, _ output: OutputRecord, _ remembered: ScoredPost?, _ encoding: [UInt8]?
+    ) -> Conclusion? {
+        var conclusion = Conclusion()
+        if let remembered, learning != nil {
+            guard case .post(let before) = entry.recollection else { return nil }
+            conclusion =
+                learning?.remember(
+                    remembered, recalled: before, encoding: encoding,
+                    in: entry.record.partition.number) ?? conclusion
+        }
         conclusion.outputs.insert(output, at: 0)
         return conclusion
     }

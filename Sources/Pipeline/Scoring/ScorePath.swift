@@ -56,8 +56,6 @@ package struct ScorePath<Image: Sendable>: Sendable {
     var publisher: Publisher
 
     var recentPosts: RecentPosts
-    /// Those whose score was remembered until their views are known.
-    var rememberedPosts: RecentPosts
     /// Where learning is on.
     var learning: LearnPath?
     var isPaused = false
@@ -70,7 +68,6 @@ package struct ScorePath<Image: Sendable>: Sendable {
         self.configuration = configuration
         publisher = Publisher(configuration: configuration)
         recentPosts = RecentPosts(capacity: configuration.rememberedPosts)
-        rememberedPosts = RecentPosts(capacity: configuration.rememberedPosts)
         learning = configuration.learning.map { LearnPath(configuration: $0) }
     }
 
@@ -155,6 +152,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
                 Entry(
                     record: record, content: .post(post, isRepeat: isRepeat), takenAt: now.uptime,
                     stage: .waiting))
+            recall(post, ticket, record)
             if post.image == nil {
                 becomePrepared(ticket, nil)
             } else {
@@ -463,7 +461,7 @@ package struct ScorePath<Image: Sendable>: Sendable {
             let conclusion: Conclusion?
             switch entry.stage {
             case .answered(let output, let remembered, let encoding):
-                conclusion = conclude(ticket, entry.record, output, remembered, encoding)
+                conclusion = conclude(entry, output, remembered, encoding)
             case .recalled(let recollection):
                 conclusion = apply(ticket, entry, recollection)
             case .waiting, .preparing, .prepared, .scoring, .recalling, .learning, .finished:

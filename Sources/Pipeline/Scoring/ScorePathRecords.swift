@@ -32,6 +32,8 @@ struct HeldRecords<Image: Sendable>: Sendable {
         var stage: Stage
         /// What it may change in the learning state.
         var pin: LearnPath.Pin?
+        /// Of a post: what was remembered of it before; nil until it is looked up.
+        var recollection: Recollection?
 
         enum Content {
             case post(PostEvent, isRepeat: Bool)

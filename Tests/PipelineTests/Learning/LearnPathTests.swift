@@ -25,6 +25,25 @@ import Testing
             "what was published, and what else would have been")
     }
 
+    @Test func whetherAPostWasThereBeforeIsKnownBeforeItsTurnEnds() {
+        var story = LearningStory()
+        #expect(story.takePost("a") == ["recall #1 post a of u in 0"])
+        _ = story.scored(1, "a")
+        #expect(story.commit() == [])
+        _ = story.recalled(1, none)
+        #expect(story.commit().last == "store in 0: post a with [], encoding a")
+    }
+
+    @Test("A post that comes again does not take the place of the first, however long ago that was")
+    func aPostThatComesAgain() {
+        var story = LearningStory()
+        _ = story.post("a", score: 5, before: LearningStory.remembered("a"))
+        #expect(story.commit() == ["publish produce score of a"])
+        // What another model has scored teaches this one nothing.
+        _ = story.post("c", before: LearningStory.remembered("c", model: "earlier"))
+        #expect(story.commit().last == "store in 0: post c with [], encoding c")
+    }
+
     @Test func aViewThatComesAfterItsPostBecomesALesson() {
         var story = LearningStory()
         #expect(story.view("a", task: 1) == ["recall #1 post a of u in 1"])

@@ -109,17 +109,29 @@ struct LearningStory {
         offsets[Partition(topic: topic, number: task)] = offset
     }
 
-    /// Takes a post and scores it.
+    /// Takes a post, looks it up and scores it.
+    ///
+    /// - Parameter before: what was remembered of it.
     mutating func post(
         _ pid: String, of uid: String = "u", task: Int32 = 0, score: Float = 3, model: String = "m",
+        postdate: Double? = LearningStory.postedAt,
+        timestamp: Milliseconds? = Milliseconds(LearningStory.postedAt * 1_000),
+        before: ScoredPost? = nil
+    ) -> [String] {
+        let taken = takePost(
+            pid, of: uid, task: task, postdate: postdate, timestamp: timestamp)
+        return taken.filter { !$0.hasPrefix("recall") } + recalled(lastTicket, .post(before))
+            + scored(lastTicket, pid, score: score, model: model)
+    }
+
+    mutating func takePost(
+        _ pid: String, of uid: String = "u", task: Int32 = 0,
         postdate: Double? = LearningStory.postedAt,
         timestamp: Milliseconds? = Milliseconds(LearningStory.postedAt * 1_000)
     ) -> [String] {
         var value = "{\"uid\":\"\(uid)\",\"pid\":\"\(pid)\""
         if let postdate { value += ",\"postdate\":\(postdate)" }
-        let lines = take(
-            "posts", key: uid, Array("\(value)}".utf8), task: task, timestamp: timestamp)
-        return lines + scored(lastTicket, pid, score: score, model: model)
+        return take("posts", key: uid, Array("\(value)}".utf8), task: task, timestamp: timestamp)
     }
 
     mutating func scored(

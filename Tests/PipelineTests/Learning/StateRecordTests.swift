@@ -26,7 +26,7 @@ import Testing
         var random = RandomState(seed: 1)
         for _ in 0..<500 {
             let (uid, pid, model) = (random.identifier(), random.identifier(), random.identifier())
-            let number = random.number(0...Int.max)
+            let number = random.number(0...(1 << 53) - 1)
             let view = ViewEvent(
                 pid: pid, uid: uid, views: Int64(random.number(0...1_000_000_000_000)),
                 observedAt: random.seconds())
@@ -44,6 +44,19 @@ import Testing
                 expectSame(try StateChange(key: record.key, value: record.value), change)
             }
         }
+    }
+
+    @Test func aVectorThatIsNotOfTheModelsSizeIsToldByItsKey() throws {
+        var state = LearnerState(uid: "u", model: "m")
+        try StateChange.user(state).requireDimension(3, of: "m")
+        state.vectors = [.init(version: 1, values: [1, 2], learnedAt: 1, labels: 1)]
+        try StateChange.user(state).requireDimension(2, of: "m")
+        try StateChange.user(state).requireDimension(3, of: "another")
+        let error = #expect(throws: StateError.self) {
+            try StateChange.user(state).requireDimension(3, of: "m")
+        }
+        #expect(error?.description.contains(#"["user","m","u"]"#) == true)
+        #expect(error?.description.contains("vectors of 2 values, expected 3") == true)
     }
 
     @Test func vectorsComeBackWithEveryBit() throws {
@@ -83,7 +96,8 @@ import Testing
 
     @Test(arguments: [
         #"["user","m"]"#, #"["user","m","u",1]"#, #"["early","u","p"]"#, #"["early","u","p",-1]"#,
-        #"["early","u","p",1.5]"#, #"["early","u","p","1"]"#, #"["label","u","p"]"#, "{}", "",
+        #"["early","u","p",9007199254740992]"#, #"["early","u","p",1.5]"#,
+        #"["early","u","p","1"]"#, #"["label","u","p"]"#, "{}", "",
         #"["post","u",1]"#, #"["post","u","p"#,
     ])
     func keysOfAnotherKindAreRefused(_ text: String) {

@@ -160,7 +160,8 @@ struct LearningReferee {
             seen[[view.uid, view.pid], default: []].append(view)
         }
         for (id, scores) in scoredPosts(task) where !forgotten.contains(id[0]) {
-            guard scores.count == 1, let score = scores.first else { continue }
+            // A post that came again is scored again; its views judge the first.
+            guard let score = scores.first else { continue }
             if let wrong = (told[id] ?? []).first(where: { $0.post.score != score }) {
                 return Violation(
                     kind: .learning, text: "\(id) judged by \(wrong.post.score), not \(score)")
