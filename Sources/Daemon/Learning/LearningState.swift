@@ -165,7 +165,10 @@ final class LearningState: Sendable {
         case .post(let uid, let pid): .post(try store.post(uid: uid, pid: pid))
         case .learner(let uid):
             .learner(try store.learner(uid: uid, model: settings.model))
-        case .posts(let uid): .posts(pids: try store.pids(of: uid))
+        case .posts(let uid):
+            .posts(
+                pids: try store.pids(of: uid)
+                    + (store.learner(uid: uid, model: settings.model)?.posts ?? []).map(\.pid))
         }
     }
 

@@ -210,9 +210,11 @@ struct ReportLog: Sendable {
         }
     }
 
-    func changelogNotCompacted(_ topic: String, policy: String) {
+    /// - Parameter allowed: parts of a policy; the first must be there.
+    func changelogNotCompacted(_ topic: String, policy: String, allowed: [String]) {
+        let wanted = allowed.count > 1 ? " or \(allowed.joined(separator: ","))" : ""
         logger.warning(
-            "a changelog is not compacted: set its cleanup.policy to compact",
+            "set the cleanup.policy of this topic to \(allowed[0])\(wanted)",
             metadata: ["topic": "\(topic)", "cleanup_policy": "\(policy)"])
     }
 

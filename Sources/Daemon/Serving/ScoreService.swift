@@ -272,8 +272,9 @@ extension ServeConfiguration {
         var checked = TopicCheck.Topics(
             coPartitioned: inputTopics, others: [topics.scores, topics.deadLetters])
         if learning.isEnabled {
-            checked.changelogs = [topics.users, topics.joins]
-            if !topics.encodings.isEmpty { checked.changelogs.append(topics.encodings) }
+            let aging = [topics.joins, topics.encodings].filter { !$0.isEmpty }
+            checked.changelogs = [topics.users] + aging
+            checked.aging = Set(aging)
             checked.coPartitioned += checked.changelogs
         }
         return checked

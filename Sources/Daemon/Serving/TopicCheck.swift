@@ -12,6 +12,8 @@ final class TopicCheck {
         var coPartitioned: [String]
         /// Of those, the ones that should be compacted.
         var changelogs: [String] = []
+        /// Of those, the ones whose old records may be deleted as well.
+        var aging: Set<String> = []
         var others: [String] = []
     }
 
@@ -62,8 +64,8 @@ final class TopicCheck {
         return true
     }
 
-    /// A changelog whose old records are deleted forgets users; one that keeps all takes ever
-    /// longer to restore.
+    /// Users whose old records are deleted are forgotten; a changelog that keeps all takes ever longer
+    /// to restore.
     private func warnOfUncompacted() {
         guard !topics.changelogs.isEmpty else { return }
         do throws(KafkaError) {
@@ -71,8 +73,11 @@ final class TopicCheck {
                 "cleanup.policy", ofTopics: topics.changelogs,
                 timeoutMilliseconds: Self.requestTimeoutMilliseconds)
             for topic in topics.changelogs {
-                guard let policy = policies[topic], policy != "compact" else { continue }
-                reports.changelogNotCompacted(topic, policy: policy)
+                guard let policy = policies[topic] else { continue }
+                let parts = Set(policy.split(separator: ",").map { $0.trimmed })
+                let allowed = topics.aging.contains(topic) ? ["compact", "delete"] : ["compact"]
+                guard !parts.contains("compact") || !parts.isSubset(of: allowed) else { continue }
+                reports.changelogNotCompacted(topic, policy: policy, allowed: allowed)
             }
         } catch {
             reports.couldNot("ask whether the changelogs are compacted", error)

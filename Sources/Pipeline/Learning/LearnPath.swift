@@ -317,10 +317,12 @@ struct LearnPath: Sendable {
         var conclusion = Conclusion()
         let user = UserKey(uid, in: task)
         conclusion.changes.append(.forgottenUser(uid: uid, model: configuration.model))
+        // Labelled posts may be older than those that still wait for views.
+        let labelled = (learners.value(user, recalled: nil)?.posts ?? []).map { CodePoints($0.pid) }
         learners.set(user, nil)
         for key in posts.keys.filter({ $0.user == user }) { posts.set(key, nil) }
         var forgetting = forgettings[user] ?? Forgetting()
-        let all = Set(pids.map { CodePoints($0) }).union(forgetting.pids)
+        let all = Set(pids.map { CodePoints($0) }).union(forgetting.pids).union(labelled)
         forgetting.waiting -= 1
         forgetting.applied += 1
         forgetting.pids = []

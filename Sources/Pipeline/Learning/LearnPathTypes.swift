@@ -35,7 +35,7 @@ package struct LearnConfiguration: Sendable {
 package enum Recall: Equatable, Sendable {
     case post(uid: String, pid: String)
     case learner(uid: String)
-    /// All posts of the user, to forget them.
+    /// All posts of the user, labelled or not, to forget them.
     case posts(uid: String)
 }
 

@@ -487,6 +487,24 @@ import Testing
         #expect(story.learning?.labelCount == 1)
     }
 
+    @Test func labelledPostsThatNobodyWaitsForAreForgottenToo() {
+        var story = LearningStory()
+        var state = LearnerState(uid: "u", model: "m")
+        state.posts = [
+            .init(pid: "old", label: 1, postedAt: 1, observedAt: 2, number: 0)
+        ]
+        state.labelCount = 1
+        _ = story.lesson(LearningStory.label("b"))
+        _ = story.recalled(1, .learner(state))
+        _ = story.learned(1, nil)
+        _ = story.lesson(.forget(uid: "u"))
+        _ = story.recalled(2, .posts(pids: []))
+        #expect(
+            story.commit().last
+                == "store in 0: user u v0, no user u, no post b, no encoding b, no post old, "
+                + "no encoding old")
+    }
+
     @Test func aPostThatIsStoredWhileTheLessonWaitsIsForgottenToo() {
         var story = LearningStory()
         _ = story.post("inHand")
