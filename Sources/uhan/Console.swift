@@ -19,6 +19,14 @@ func printJSON(_ value: some Encodable) throws {
     writeAll(try jsonLine(value), to: STDOUT_FILENO)
 }
 
+/// Bytes on stdout, as they are.
+func printBytes(_ bytes: [UInt8]) {
+    writeAll(bytes, to: STDOUT_FILENO)
+}
+
+/// Whether somebody is there to answer.
+var canAsk: Bool { isatty(STDIN_FILENO) == 1 }
+
 /// A value as one line of JSON, with its end.
 func jsonLine(_ value: some Encodable) throws -> [UInt8] {
     let encoder = JSONEncoder()

@@ -27,7 +27,8 @@ struct Serve: AsyncParsableCommand {
             UHAN_KAFKA_GROUP_ID) or in a flag (--kafka-group-id=x); a flag wins over the \
             environment, that over the file.
 
-              uhan serve --print-settings > uhan.yaml     (settings and defaults)
+              uhan config show --defaults > uhan.yaml     (settings and defaults)
+              uhan config check --config uhan.yaml
               uhan serve --config uhan.yaml
               uhan serve --model model --kafka-bootstrap localhost:9092
             """)
@@ -35,15 +36,11 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "A YAML file of settings.")
     var config: String?
 
-    @Flag(help: "Print all settings with their meaning and defaults as YAML, and exit.")
-    var printSettings = false
-
     @Argument(
         parsing: .allUnrecognized, help: "Settings as flags: --name=value or --name value.")
     var settings: [String] = []
 
     func run() async throws {
-        guard !printSettings else { return print(ServeConfiguration.reference(), terminator: "") }
         let configuration = try ServeConfiguration.load(
             file: config, environment: ProcessInfo.processInfo.environment, arguments: settings)
         bootstrapLogging(configuration.log)

@@ -34,6 +34,6 @@ struct Uhan: AsyncParsableCommand {
             GalleryCommand.self, PrepareCommand.self, FeaturesCommand.self, TrainCommand.self,
             EvaluateCommand.self, ReplayCommand.self,
             ExplainCommand.self,
-            UsersCommand.self, Bench.self,
+            UsersCommand.self, DeadLettersCommand.self, ConfigCommand.self, Bench.self,
         ])
 }

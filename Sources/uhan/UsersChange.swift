@@ -1,6 +1,5 @@
 import ArgumentParser
 import Daemon
-import Glibc
 import Model
 import Pipeline
 
@@ -136,7 +135,7 @@ struct UsersForget: ParsableCommand {
 
     private func confirm() throws {
         guard !yes else { return }
-        guard isatty(STDIN_FILENO) == 1 else {
+        guard canAsk else {
             throw CommandError("nobody to ask: say --yes to forget user '\(uid)'")
         }
         say("Forget all that was learnt of user '\(uid)'? It cannot be undone. Type yes:")

@@ -31,7 +31,7 @@ struct UsersCommand: ParsableCommand {
         ])
 }
 
-/// The daemon's settings, and what follows from them for all `users` commands.
+/// The daemon's settings, for commands that work on what belongs to it.
 struct DaemonSettings: ParsableArguments {
     @Option(help: "The daemon's YAML file of settings.")
     var config: String?
@@ -42,9 +42,17 @@ struct DaemonSettings: ParsableArguments {
     var settings: [String] = []
 
     func load() throws -> (ServeConfiguration, ModelBundle) {
-        let configuration = try ServeConfiguration.load(
-            file: config, environment: ProcessInfo.processInfo.environment, arguments: settings)
+        let configuration = try loadConfiguration()
         return (configuration, try openModel(configuration.model))
+    }
+
+    func loadConfiguration() throws -> ServeConfiguration {
+        try loadWithSources().configuration
+    }
+
+    func loadWithSources() throws -> LoadedConfiguration {
+        try LoadedConfiguration(
+            file: config, environment: ProcessInfo.processInfo.environment, arguments: settings)
     }
 }
 

@@ -26,18 +26,6 @@ import Testing
         #expect(ending.output == "")
     }
 
-    @Test func allSettingsArePrintedAsAFileThatIsRead() async throws {
-        let folder = try Folder()
-        let settings = try await Program.run("serve", "--print-settings")
-        #expect(settings.status == 0 && settings.errors == "")
-        let file = try folder.write(settings.output, to: "uhan.yaml")
-        let ending = try await Program.run(
-            "serve", "--config", file, "--model", folder.file("nothing"), "--kafka-bootstrap",
-            "localhost:1")
-        #expect(ending.status == 1)
-        #expect(ending.errorLines.last?.contains("no model bundle in") == true, "\(ending)")
-    }
-
     @Test func sigtermEndsItWhileNoBrokerAnswers() async throws {
         let folder = try Folder()
         let model = try await TinyModel.make(in: folder)

@@ -278,4 +278,59 @@ import Foundation
         }
         #expect(values.map(\.text) == DeadLetterReason.allCases.map(\.rawValue))
     }
+
+    @Test func replaysOfDeadLettersAreWhatTheirSchemaSays() throws {
+        let schema = try Self.schema("dead-letter-replay.v1")
+        let sample = try JSONValue(parsing: Self.bytes("samples/dead-letter-replay.v1.json"))
+        #expect(schema.errors(in: sample) == [])
+        let dead = Partition(topic: "dead", number: 2)
+        let note = DeadLetterEntry.note(replayed: [17, 19, 23], of: dead)
+        #expect(note.topic == "dead" && note.partition == 2)
+        let headers = note.headers.map {
+            (
+                CodePoints($0.key),
+                JSONValue.string(String(decoding: $0.value ?? [], as: UTF8.self))
+            )
+        }
+        #expect(JSONValue.object(Dictionary(uniqueKeysWithValues: headers)) == sample)
+        func entry(_ output: OutputRecord) -> DeadLetterEntry {
+            DeadLetterEntry(
+                Record(
+                    partition: dead, offset: 40, key: output.key, value: output.value,
+                    headers: output.headers))
+        }
+        #expect(entry(note) == .replayed(offsets: [17, 19, 23]))
+
+        // A letter is told from a note, whatever its original carries, and gives it back.
+        let own = [
+            RecordHeader(key: "uhan.replayed", value: Array("17".utf8)),
+            RecordHeader(key: "empty", value: nil),
+        ]
+        let original = Record(
+            partition: Partition(topic: "posts", number: 3), offset: 5, key: [1], value: [2],
+            headers: own)
+        let letter = DeadLetter(record: original, reason: .imageUnavailable, error: "gone")
+            .output(to: "dead", maximumBytes: 10_000)
+        guard case .letter(let stored) = entry(letter) else {
+            Issue.record("no letter")
+            return
+        }
+        #expect(
+            stored.original
+                == OutputRecord(
+                    topic: "posts", partition: 3, key: [1], value: [2],
+                    headers: own + [
+                        RecordHeader(
+                            key: "uhan.replayed_from", value: Array("dead:2:40".utf8))
+                    ]))
+        let cut = DeadLetter(record: original, reason: .imageUnavailable, error: "gone")
+            .output(to: "dead", maximumBytes: 10)
+        guard case .letter(let reduced) = entry(cut) else {
+            Issue.record("no letter")
+            return
+        }
+        #expect(reduced.original == nil && reduced.omittedValueBytes == 1)
+        #expect(
+            entry(OutputRecord(topic: "dead", key: nil, value: nil, headers: [])) == .foreign)
+    }
 }

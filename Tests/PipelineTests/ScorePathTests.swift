@@ -5,6 +5,31 @@ import Testing
 @Suite struct ScorePathTests {
     // MARK: - The way of one post
 
+    @Test func aTraceIsCarriedFromThePostToItsAnswerAndTheLastAnswerIsKeptByPost() throws {
+        var story = Story.underWay { $0.latestTopic = "latest" }
+        let trace = Array("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".utf8)
+        let headers = [
+            RecordHeader(key: "traceparent", value: trace),
+            RecordHeader(key: "traceparent", value: Array("another".utf8)),
+            RecordHeader(key: "tracestate", value: [UInt8](repeating: 120, count: 513)),
+            RecordHeader(key: "mine", value: Array("1".utf8)),
+        ]
+        let value = #"{"uid":"u","pid":"a \"cat\""}"#
+        _ = story.tell(
+            .record(
+                Record(
+                    partition: Story.posts(0), offset: 0, key: Array("u".utf8),
+                    value: Array(value.utf8), headers: headers, timestamp: 0)))
+        _ = story.scored(1, score: 3)
+        _ = story.wait(1_000)
+        _ = story.answer(.done)
+        let (score, latest) = (story.produced[0], story.produced[1])
+        #expect(story.produced.count == 2)
+        #expect(score.headers == [RecordHeader(key: "traceparent", value: trace)])
+        #expect(latest.topic == "latest" && latest.key == Array(#"["u","a \"cat\""]"#.utf8))
+        #expect(latest.value == score.value && latest.headers == score.headers)
+    }
+
     @Test func aPostIsPreparedScoredAndPublishedWithItsOffset() throws {
         var story = Story()
         #expect(story.tell(.start) == ["publish createProducer"])

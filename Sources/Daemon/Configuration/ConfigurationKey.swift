@@ -106,6 +106,11 @@ extension ServeConfiguration {
         .text("topics.scores", \.topics.scores, "Where scores are published."),
         .text(
             "topics.dead_letters", \.topics.deadLetters, "Where posts go that cannot be scored."),
+        .text(
+            "topics.latest", \.topics.latest, orEmpty: true,
+            "Where the last answer to each post is kept, under the key [\"uid\",\"pid\"]: a compacted "
+                + "topic for who wants a table and no stream. Empty: nowhere."
+        ),
         .text("topics.views", \.topics.views, "Where observed view counts are read (learning)."),
         .text(
             "topics.lessons", \.topics.lessons,

@@ -21,6 +21,30 @@ extension ServeConfiguration {
         file: String?, environment: [String: String], arguments: [String],
         defaults: ServeConfiguration = ServeConfiguration()
     ) throws(ConfigurationError) -> ServeConfiguration {
+        try LoadedConfiguration(
+            file: file, environment: environment, arguments: arguments, defaults: defaults
+        ).configuration
+    }
+
+    fileprivate mutating func deriveDefaults() {
+        if kafka.transactionalID.isEmpty, !kafka.groupInstanceID.isEmpty {
+            kafka.transactionalID = "\(kafka.groupID)-\(kafka.groupInstanceID)"
+        }
+    }
+}
+
+/// Settings, and where they came from.
+package struct LoadedConfiguration: Sendable {
+    package let configuration: ServeConfiguration
+    /// Of each key that was set: the file, the environment's variable or the flag that counts.
+    /// `kafka.properties` may have several, the weakest first, since they are merged.
+    package let sources: [String: [String]]
+
+    /// As `ServeConfiguration.load`.
+    package init(
+        file: String?, environment: [String: String], arguments: [String],
+        defaults: ServeConfiguration = ServeConfiguration()
+    ) throws(ConfigurationError) {
         var loader = Loader(configuration: defaults)
         if let file { loader.read(file: file) }
         loader.read(environment: environment)
@@ -28,13 +52,8 @@ extension ServeConfiguration {
         loader.configuration.deriveDefaults()
         loader.check()
         guard loader.problems.isEmpty else { throw ConfigurationError(problems: loader.problems) }
-        return loader.configuration
-    }
-
-    private mutating func deriveDefaults() {
-        if kafka.transactionalID.isEmpty, !kafka.groupInstanceID.isEmpty {
-            kafka.transactionalID = "\(kafka.groupID)-\(kafka.groupInstanceID)"
-        }
+        configuration = loader.configuration
+        sources = loader.sources
     }
 }
 
@@ -42,6 +61,7 @@ extension ServeConfiguration {
 private struct Loader {
     var configuration: ServeConfiguration
     private(set) var problems: [ConfigurationError.Problem] = []
+    private(set) var sources: [String: [String]] = [:]
     private static let maximumFileBytes = 1 << 20
     /// The producer's own default.
     private static let transactionTimeout = 60_000
@@ -91,7 +111,9 @@ private struct Loader {
             case .map, nil: report(path, "must be a text or a list (in \(file))")
             }
         }
-        if let key = ServeConfiguration.keys.first(where: { $0.path == "kafka.properties" }) {
+        if !properties.isEmpty,
+            let key = ServeConfiguration.keys.first(where: { $0.path == "kafka.properties" })
+        {
             set(key, .map(properties), "in \(file)")
         }
     }
@@ -158,7 +180,11 @@ private struct Loader {
     private mutating func set(
         _ key: ConfigurationKey, _ value: ConfigurationValue, _ source: String
     ) {
-        guard !key.parse(value, &configuration) else { return }
+        guard !key.parse(value, &configuration) else {
+            let isMerged = key.path == "kafka.properties"
+            sources[key.path] = (isMerged ? sources[key.path] ?? [] : []) + [source]
+            return
+        }
         let shown =
             switch value {
             case .text where key.path == "kafka.properties": KafkaProperties.hidden
@@ -257,6 +283,7 @@ private struct Loader {
             ("posts", topics.posts), ("scores", topics.scores),
             ("dead_letters", topics.deadLetters),
         ]
+        if !topics.latest.isEmpty { used.append(("latest", topics.latest)) }
         if configuration.learning.isEnabled {
             used += [
                 ("views", topics.views), ("lessons", topics.lessons), ("users", topics.users),

@@ -28,7 +28,8 @@ extension ServeConfiguration {
     }
 
     /// The keys in order, below a line for each section.
-    private static func layout(_ line: (ConfigurationKey, _ indent: String) -> String) -> String {
+    fileprivate static func layout(_ line: (ConfigurationKey, _ indent: String) -> String) -> String
+    {
         var text = ""
         var section = ""
         for key in keys {
@@ -51,6 +52,18 @@ extension ServeConfiguration {
             }
         }
         return lines.joined(separator: "\n")
+    }
+}
+
+extension LoadedConfiguration {
+    /// The settings in force as YAML, each with where it came from; secrets are hidden.
+    package var yaml: String {
+        ServeConfiguration.layout { key, indent in
+            let origin =
+                sources[key.path]?.joined(separator: ", then ")
+                ?? key.unset.map { "default: \($0)" } ?? "default"
+            return "\(indent)\(key.name): \(key.print(configuration))  # \(origin)"
+        }
     }
 }
 

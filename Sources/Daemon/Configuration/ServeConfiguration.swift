@@ -16,6 +16,8 @@ package struct ServeConfiguration: Hashable, Sendable {
         package var posts = "posts"
         package var scores = "scores"
         package var deadLetters = "dead-letters"
+        /// Empty: last answers are not kept.
+        package var latest = ""
         package var views = "views"
         package var lessons = "lessons"
         package var users = "users"

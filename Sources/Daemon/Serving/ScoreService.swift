@@ -144,7 +144,10 @@ package struct ScoreService: Service, CustomStringConvertible {
                 reports: reports),
             consumer: configuration.consumer { reports.record($0, client: "consumer") },
             publisher: KafkaPublisher(
-                configuration: configuration.producer { reports.record($0, client: "producer") },
+                configuration: configuration.producer(
+                    transactionalID: configuration.delivery == .exactlyOnce
+                        ? configuration.kafka.transactionalID : nil
+                ) { reports.record($0, client: "producer") },
                 delivery: configuration.delivery),
             preparer: preparer, scoring: scoring, learning: learning, mailbox: mailbox,
             clock: clock, reports: reports, status: status)
@@ -195,6 +198,7 @@ extension ScorePathConfiguration {
         }
         delivery = configuration.delivery
         scoresTopic = configuration.topics.scores
+        latestTopic = configuration.topics.latest.isEmpty ? nil : configuration.topics.latest
         deadLetterTopic = configuration.topics.deadLetters
         maximumBatchRecords = configuration.batch.maximumPosts
         maximumBatchBytes = configuration.batch.maximumBytes
@@ -264,13 +268,14 @@ extension LearningState.Settings {
 
 extension ServeConfiguration {
     /// What the consumer reads.
-    fileprivate var inputTopics: [String] {
+    var inputTopics: [String] {
         learning.isEnabled ? [topics.posts, topics.views, topics.lessons] : [topics.posts]
     }
 
     fileprivate var checkedTopics: TopicCheck.Topics {
         var checked = TopicCheck.Topics(
-            coPartitioned: inputTopics, others: [topics.scores, topics.deadLetters])
+            coPartitioned: inputTopics,
+            others: [topics.scores, topics.deadLetters, topics.latest].filter { !$0.isEmpty })
         if learning.isEnabled {
             let aging = [topics.joins, topics.encodings].filter { !$0.isEmpty }
             checked.changelogs = [topics.users] + aging
@@ -290,9 +295,12 @@ extension ServeConfiguration {
             bootstrapServers: kafka.bootstrap, properties: properties, log: log)
     }
 
-    fileprivate func producer(log: @escaping @Sendable (LogLine) -> Void) -> ClientConfiguration {
+    /// - Parameter transactionalID: nil outside transactions.
+    func producer(
+        transactionalID: String?, log: @escaping @Sendable (LogLine) -> Void
+    ) -> ClientConfiguration {
         var properties = kafka.properties.values.filter { !Self.consumerOnly.contains($0.key) }
-        if delivery == .exactlyOnce { properties["transactional.id"] = kafka.transactionalID }
+        properties["transactional.id"] = transactionalID
         return ClientConfiguration(
             bootstrapServers: kafka.bootstrap, properties: properties, log: log)
     }

@@ -50,6 +50,16 @@ package struct PostEvent: Equatable, Sendable {
     /// Seconds since 1970, maybe fractional: after this nobody wants the score.
     package var scoreBy: Double?
 
+    /// Of its last answer, where that replaces the ones before: `["uid","pid"]`.
+    var key: [UInt8] {
+        var writer = JSONWriter()
+        writer.array { array in
+            array.string(uid)
+            array.string(pid)
+        }
+        return writer.bytes
+    }
+
     package init(
         pid: String, uid: String, title: String = "", tags: String = "", description: String = "",
         postedAt: Double? = nil, image: ImageReference? = nil, imageSHA256: [UInt8]? = nil,

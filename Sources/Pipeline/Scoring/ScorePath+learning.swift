@@ -89,7 +89,7 @@ extension ScorePath {
     /// What a post comes to: its answer, and what learning makes of it; nil until it is known whether
     /// it was there before.
     mutating func conclude(
-        _ entry: Entry, _ output: OutputRecord, _ remembered: ScoredPost?, _ encoding: [UInt8]?
+        _ entry: Entry, _ outputs: [OutputRecord], _ remembered: ScoredPost?, _ encoding: [UInt8]?
     ) -> Conclusion? {
         var conclusion = Conclusion()
         if let remembered, learning != nil {
@@ -99,7 +99,7 @@ extension ScorePath {
                     remembered, recalled: before, encoding: encoding,
                     in: entry.record.partition.number) ?? conclusion
         }
-        conclusion.outputs.insert(output, at: 0)
+        conclusion.outputs.insert(contentsOf: outputs, at: 0)
         return conclusion
     }
 

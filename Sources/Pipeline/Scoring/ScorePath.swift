@@ -415,7 +415,8 @@ package struct ScorePath<Image: Sendable>: Sendable {
                 topic: entry.record.partition.topic, partition: entry.record.partition.number,
                 offset: entry.record.offset))
         let output = OutputRecord(
-            topic: configuration.scoresTopic, key: Array(post.uid.utf8), value: event.json)
+            topic: configuration.scoresTopic, key: Array(post.uid.utf8), value: event.json,
+            headers: TraceContext.headers(of: entry.record))
         guard output.byteCount <= configuration.maximumOutputBytes else {
             deadLetter(
                 ticket, .scoringFailed,
@@ -423,8 +424,17 @@ package struct ScorePath<Image: Sendable>: Sendable {
                     + "\(configuration.maximumOutputBytes): raise its message.max.bytes")
             return false
         }
-        answered(ticket, output, remembered, encoding)
+        answered(ticket, [output] + latest(output, of: post), remembered, encoding)
         return true
+    }
+
+    /// The same once more where the last answer to each post is kept.
+    func latest(_ output: OutputRecord, of post: PostEvent) -> [OutputRecord] {
+        guard let topic = configuration.latestTopic else { return [] }
+        var latest = output
+        latest.topic = topic
+        latest.key = post.key
+        return [latest]
     }
 
     mutating func deadLetter(
@@ -434,21 +444,23 @@ package struct ScorePath<Image: Sendable>: Sendable {
         let letter = DeadLetter(record: record, reason: reason, error: text)
         answered(
             ticket,
-            letter.output(
-                to: configuration.deadLetterTopic,
-                maximumBytes: configuration.maximumOutputBytes))
+            [
+                letter.output(
+                    to: configuration.deadLetterTopic,
+                    maximumBytes: configuration.maximumOutputBytes)
+            ])
         effects.append(
             .report(.deadLettered(record.partition, offset: record.offset, reason, text)))
     }
 
     /// What is published for the record is known; its turn comes after those before it.
     mutating func answered(
-        _ ticket: Ticket, _ output: OutputRecord, _ remembered: ScoredPost? = nil,
+        _ ticket: Ticket, _ outputs: [OutputRecord], _ remembered: ScoredPost? = nil,
         _ encoding: [UInt8]? = nil
     ) {
         guard let partition = held[ticket]?.record.partition else { return }
         held.letGo(ticket)
-        held.update(ticket) { $0.stage = .answered(output, remembered, encoding: encoding) }
+        held.update(ticket) { $0.stage = .answered(outputs, remembered, encoding: encoding) }
         advance(partition)
     }
 
@@ -460,8 +472,8 @@ package struct ScorePath<Image: Sendable>: Sendable {
         while let ticket = held.next(in: partition), let entry = held[ticket] {
             let conclusion: Conclusion?
             switch entry.stage {
-            case .answered(let output, let remembered, let encoding):
-                conclusion = conclude(entry, output, remembered, encoding)
+            case .answered(let outputs, let remembered, let encoding):
+                conclusion = conclude(entry, outputs, remembered, encoding)
             case .recalled(let recollection):
                 conclusion = apply(ticket, entry, recollection)
             case .waiting, .preparing, .prepared, .scoring, .recalling, .learning, .finished:

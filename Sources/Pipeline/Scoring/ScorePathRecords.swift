@@ -50,7 +50,7 @@ struct HeldRecords<Image: Sendable>: Sendable {
             case prepared(PreparedImage<Image>?)
             case scoring(ScoreEvent.Timings)
             /// Scored, with what is to be remembered of it; its turn comes after those before it.
-            case answered(OutputRecord, ScoredPost?, encoding: [UInt8]?)
+            case answered([OutputRecord], ScoredPost?, encoding: [UInt8]?)
             // A view or a lesson.
             case recalling
             case recalled(Recollection)
@@ -70,8 +70,8 @@ struct HeldRecords<Image: Sendable>: Sendable {
             var count = record.byteCount + (post?.byteCount ?? 0)
             switch stage {
             case .prepared(let image): count += image?.byteCount ?? 0
-            case .answered(let output, _, let encoding):
-                count += output.byteCount + (encoding?.count ?? 0)
+            case .answered(let outputs, _, let encoding):
+                count += outputs.reduce(encoding?.count ?? 0) { $0 + $1.byteCount }
             case .finished(let conclusion): count += conclusion.byteCount
             case .waiting, .preparing, .scoring, .recalling, .recalled, .learning: break
             }

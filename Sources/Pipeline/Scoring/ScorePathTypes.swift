@@ -343,6 +343,8 @@ package enum Delivery: String, CaseIterable, Sendable {
 package struct ScorePathConfiguration: Sendable {
     package var delivery = Delivery.exactlyOnce
     package var scoresTopic = "scores"
+    /// A compacted topic with the last answer to each post, where there is one.
+    package var latestTopic: String?
     package var deadLetterTopic = "posts.dead-letter"
     package var eventLimits = EventLimits()
     /// Where the posts' records come from: a topic, or the lines of a file.

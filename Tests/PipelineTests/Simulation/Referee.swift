@@ -51,8 +51,9 @@ struct Referee {
     }
 
     private mutating func judge(_ output: OutputRecord) -> Violation? {
-        // Lessons and the records of the learning state are another referee's.
-        guard output.partition == nil else { return nil }
+        // Lessons and the records of the learning state are another referee's; the last answers are
+        // judged in the end.
+        guard output.partition == nil, output.topic != "latest" else { return nil }
         guard let place = Self.place(of: output), let record = expected[place] else {
             return Violation(kind: .wrongOutput, text: "\(output)")
         }
@@ -95,6 +96,25 @@ struct Referee {
             last[key] = place
         }
         return nil
+    }
+
+    /// The last answer to each post is the last of its scores.
+    func judgeLatest(of records: [OutputRecord]) -> Violation? {
+        guard delivery == .exactlyOnce else { return nil }
+        var (scores, latest): ([String: [UInt8]], [String: [UInt8]]) = ([:], [:])
+        for record in records {
+            switch record.topic {
+            case "scores":
+                guard let value = record.value, let event = try? ScoreEvent(parsing: value)
+                else { continue }
+                scores[#"["\#(event.uid)","\#(event.pid)"]"#] = value
+            case "latest": latest[String(decoding: record.key ?? [], as: UTF8.self)] = record.value
+            default: break
+            }
+        }
+        guard !latest.isEmpty, latest != scores else { return nil }
+        let wrong = scores.keys.sorted().first { latest[$0] != scores[$0] }
+        return Violation(kind: .wrongOutput, text: "the last answer to \(wrong ?? "another post")")
     }
 
     func judgeCount(of records: [OutputRecord]) -> Violation? {

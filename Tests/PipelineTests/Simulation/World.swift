@@ -149,6 +149,7 @@ struct World {
         configuration.revokeBudgetMilliseconds = Milliseconds(50 + random(300))
         configuration.stopBudgetMilliseconds = 800
         configuration.rememberedPosts = 1 + random(20)
+        configuration.latestTopic = configuration.rememberedPosts % 2 == 0 ? "latest" : nil
         // At times more than the brokers take.
         configuration.maximumOutputBytes =
             random(2) == 0 ? SimulatedBroker.maximumRecordBytes : 1_000_000
@@ -521,6 +522,7 @@ struct World {
             visible += records
         }
         if let found = referee.judgeCount(of: visible) { fail(found.kind, found.text) }
+        if let found = referee.judgeLatest(of: visible) { fail(found.kind, found.text) }
     }
 
     /// What was learnt is what follows from the committed records, in the topics, on the disks and in
