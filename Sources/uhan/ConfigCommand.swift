@@ -40,7 +40,7 @@ struct ConfigShow: ParsableCommand {
         abstract: "The settings in force, and where each came from.",
         discussion: """
             YAML, which may be used as a file of settings where no secret is hidden in it: \
-            passwords and the like are shown as \(KafkaProperties.hidden).
+            passwords and the like are shown as \(Secret.hidden).
             """)
 
     @Flag(help: "All settings with their meaning and defaults instead: a file to begin with.")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Daemon
 import Logging
+import Metrics
 import Model
 import ServiceLifecycle
 
@@ -22,6 +23,9 @@ struct Serve: AsyncParsableCommand {
             With learning.enabled it reads observed view counts from a topic of their own as well, \
             and fine-tunes its users' vectors with them. SIGUSR1 freezes that at once, SIGUSR2 lets \
             it go on. What was learnt is kept on compacted topics.
+
+            With http.port it answers HTTP: /livez, /readyz (whether posts are being scored, and \
+            else what that waits for) and /metrics (for Prometheus).
 
             Every setting can stand in the YAML file, in the environment (kafka.group_id is \
             UHAN_KAFKA_GROUP_ID) or in a flag (--kafka-group-id=x); a flag wins over the \
@@ -52,9 +56,22 @@ struct Serve: AsyncParsableCommand {
             logger.warning(
                 "untrained weights: scores mean nothing", metadata: ["model": "\(bundle.version)"])
         }
-        let service = ScoreService(configuration: configuration, bundle: bundle, logger: logger)
+        let metrics = MetricsRegistry()
+        MetricsSystem.bootstrap(metrics)
+        let status = StatusBoard()
+        var services: [any Service] = [
+            ScoreService(
+                configuration: configuration, bundle: bundle, logger: logger, status: status)
+        ]
+        if let port = configuration.http.port {
+            // The first to start is the last to stop: it tells that the other is stopping.
+            services.insert(
+                try HTTPService(
+                    configuration.http, port: port, readiness: status.readiness, metrics: metrics,
+                    logger: logger), at: 0)
+        }
         let group = ServiceGroupConfiguration(
-            services: [service], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         try await ServiceGroup(configuration: group).run()
     }
 }

@@ -13,6 +13,8 @@ package struct ConfigurationKey: Sendable {
     package let help: String
     /// What applies if nothing is set and it is no fixed value: "required", "the host's name".
     package let unset: String?
+    /// No value is shown, not even a wrong one.
+    var isSecret = false
 
     let parse: @Sendable (ConfigurationValue, inout ServeConfiguration) -> Bool
     /// The value as YAML.
@@ -318,6 +320,47 @@ extension ServeConfiguration {
         ),
 
         .integer(
+            "http.port", \.http.port, 0...65_535, unset: "no HTTP server",
+            "Where HTTP is answered: /livez, /readyz, /metrics. 0: any free port, which the log "
+                + "names. Nothing listens unless this is set, so that several instances run side "
+                + "by side on one host."
+        ),
+        .text(
+            "http.host", \.http.host,
+            "The address to listen on. Any but loopback (127.0.0.1, ::1, localhost) needs a token."
+        ),
+        .secret(
+            "http.token", \.http.token,
+            "What requests must bring as Authorization: Bearer; /livez and /readyz are open. At "
+                + "least 16 letters, digits or any of -._~+/=. Others on this machine can read "
+                + "flags: better the environment or http.token_file."
+        ),
+        .text(
+            "http.token_file", \.http.tokenFile, orEmpty: true,
+            "A file that holds the token; read at start."),
+        .text(
+            "http.tls_certificate", \.http.tlsCertificate, orEmpty: true,
+            "A PEM file: the certificate, and those that lead to its root. Read at start. Empty: "
+                + "no TLS."
+        ),
+        .text(
+            "http.tls_key", \.http.tlsKey, orEmpty: true,
+            "A PEM file: the certificate's private key."),
+        .integer(
+            "http.maximum_connections", \.http.maximumConnections, 1...65_535,
+            "Connections at the same time; further ones wait to be accepted."),
+        .integer(
+            "http.maximum_body_bytes", \.http.maximumBodyBytes, 0...1 << 30,
+            "The largest body of a request."),
+        .integer(
+            "http.request_timeout_milliseconds", \.http.requestTimeoutMilliseconds,
+            100...600_000,
+            "From a request's head to the last byte of its answer; then the connection is closed."),
+        .integer(
+            "http.idle_timeout_milliseconds", \.http.idleTimeoutMilliseconds, 100...600_000,
+            "A connection on which no whole head of a request has come for so long is closed."),
+
+        .integer(
             "shutdown.budget_milliseconds", \.shutdown.budgetMilliseconds, 500...8_000,
             "After SIGTERM, time to finish what is in flight; then the transaction is aborted."),
 
@@ -361,6 +404,39 @@ extension ConfigurationKey {
             return true
         } print: {
             "\($0[keyPath: property])"
+        }
+    }
+
+    /// An empty text is no value.
+    fileprivate static func integer(
+        _ path: String, _ property: Path<Int?>, _ range: ClosedRange<Int>, unset: String,
+        _ help: String
+    ) -> Self {
+        Self(
+            path: path,
+            accepts: "an integer from \(range.lowerBound) to \(range.upperBound), or empty",
+            help: help, unset: unset
+        ) { value, configuration in
+            guard let text = value.text else { return false }
+            let number = Int(text)
+            guard text.isEmpty || number.map(range.contains) == true else { return false }
+            configuration[keyPath: property] = number
+            return true
+        } print: {
+            $0[keyPath: property].map { "\($0)" } ?? "\"\""
+        }
+    }
+
+    fileprivate static func secret(
+        _ path: String, _ property: Path<Secret>, _ help: String
+    ) -> Self {
+        Self(path: path, accepts: "a text", help: help, unset: nil, isSecret: true) {
+            value, configuration in
+            guard let text = value.text else { return false }
+            configuration[keyPath: property] = Secret(text)
+            return true
+        } print: {
+            yaml($0[keyPath: property].description)
         }
     }
 
@@ -429,7 +505,7 @@ extension ConfigurationKey {
     ) -> Self {
         Self(
             path: path, accepts: "a map (as a text: name=value,name=value; \\, for a comma)",
-            help: help, unset: nil
+            help: help, unset: nil, isSecret: true
         ) { value, configuration in
             guard let map = value.map else { return false }
             configuration[keyPath: property].values.merge(map) { _, new in new }

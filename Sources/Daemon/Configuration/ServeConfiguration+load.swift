@@ -187,7 +187,7 @@ private struct Loader {
         }
         let shown =
             switch value {
-            case .text where key.path == "kafka.properties": KafkaProperties.hidden
+            case _ where key.isSecret: Secret.hidden
             case .text(let text): "\"\(text)\""
             case .list(let list): "\(list)"
             case .map: "a map"
@@ -262,6 +262,7 @@ private struct Loader {
             fetching.schemes.contains(.file) == !fetching.fileRoots.isEmpty, "images.file_roots",
             "must name a folder if images.schemes has file, and be empty if not")
 
+        checkHTTP()
         checkKafkaProperties()
         // The model's own horizon is not known yet, and neither is its minimum of days.
         let labels = LabelRule(
@@ -299,6 +300,21 @@ private struct Loader {
                 keys[topic] = key
             }
         }
+    }
+
+    private mutating func checkHTTP() {
+        let http = configuration.http
+        guard http.port != nil else { return }
+        require(
+            http.isLoopback || !http.token.isEmpty || !http.tokenFile.isEmpty, "http.host",
+            "is \"\(http.host)\", which others may reach: set http.token_file or http.token, or "
+                + "listen on 127.0.0.1")
+        require(
+            http.token.isEmpty || http.tokenFile.isEmpty, "http.token_file",
+            "is set, and so is http.token: give one of them")
+        require(
+            http.tlsCertificate.isEmpty == http.tlsKey.isEmpty, "http.tls_certificate",
+            "and http.tls_key go together: set both or none")
     }
 
     /// What learning needs of settings that are free without it.

@@ -105,6 +105,29 @@ package struct ServeConfiguration: Hashable, Sendable {
         }
     }
 
+    package struct HTTP: Hashable, Sendable {
+        /// nil: there is no HTTP server. 0: any free port.
+        package var port: Int?
+        package var host = "127.0.0.1"
+        package var token = Secret()
+        package var tokenFile = ""
+        package var tlsCertificate = ""
+        package var tlsKey = ""
+        package var maximumConnections = 256
+        package var maximumBodyBytes = 1 << 20
+        /// From a request's head to the last byte of its answer.
+        package var requestTimeoutMilliseconds = 10_000
+        /// Without a whole head of a request.
+        package var idleTimeoutMilliseconds = 30_000
+
+        var hasTLS: Bool { !tlsCertificate.isEmpty }
+
+        /// Only this machine can reach it.
+        var isLoopback: Bool {
+            host == "localhost" || IPAddress(host)?.specialPurpose == "loopback"
+        }
+    }
+
     package struct Shutdown: Hashable, Sendable {
         package var budgetMilliseconds = 7_000
     }
@@ -137,6 +160,7 @@ package struct ServeConfiguration: Hashable, Sendable {
     package var labels = Labels()
     /// How a user's vector learns.
     package var updates = UpdateRule()
+    package var http = HTTP()
     package var shutdown = Shutdown()
     package var log = Log()
 
@@ -163,9 +187,6 @@ package struct KafkaProperties: Hashable, Sendable, CustomStringConvertible,
         self.values = values
     }
 
-    /// What replaces a secret wherever it would be shown.
-    package static let hidden = "<hidden>"
-
     package static func isSecret(_ name: String) -> Bool {
         ["password", "secret", "key.pem", "keystore", "oauthbearer.config", "jaas", "token"]
             .contains { name.lowercased().contains($0) }
@@ -173,7 +194,7 @@ package struct KafkaProperties: Hashable, Sendable, CustomStringConvertible,
 
     /// The values with every secret replaced.
     package var shown: [String: String] {
-        values.reduce(into: [:]) { $0[$1.key] = Self.isSecret($1.key) ? Self.hidden : $1.value }
+        values.reduce(into: [:]) { $0[$1.key] = Self.isSecret($1.key) ? Secret.hidden : $1.value }
     }
 
     package var description: String {

@@ -4,26 +4,31 @@ import Pipeline
 /// Learning as metrics, for whatever exporter the process has installed. Names follow Prometheus'
 /// conventions; errors are in units of the score.
 struct LearningMetrics: Sendable {
-    private let steps = Recorder(label: "uhan_update_step_norm")
-    private let labelAges = Recorder(label: "uhan_label_age_seconds")
-    private let judged = Counter(label: "uhan_labels_judged_total")
+    private let factory: any MetricsFactory
+    private let steps: Recorder
+    private let labelAges: Recorder
+    private let judged: Counter
+
+    init(_ factory: any MetricsFactory) {
+        self.factory = factory
+        steps = Recorder(label: "uhan_update_step_norm", factory: factory)
+        labelAges = Recorder(label: "uhan_label_age_seconds", factory: factory)
+        judged = Counter(label: "uhan_labels_judged_total", factory: factory)
+    }
 
     func count(_ report: LearningReport) {
         switch report {
         case .label(let outcome):
-            Counter(label: "uhan_views_total", dimensions: [("outcome", outcome.rawValue)])
-                .increment()
+            counter("uhan_views_total", [("outcome", outcome.rawValue)]).increment()
         case .judged(let label):
             judged.increment()
             labelAges.record(label.observedAt - label.post.postedAt)
         case .updated(_, let result):
-            Counter(
-                label: "uhan_updates_total",
-                dimensions: [("outcome", result.outcome.reason.rawValue)]
-            ).increment()
+            counter("uhan_updates_total", [("outcome", result.outcome.reason.rawValue)])
+                .increment()
             if result.outcome.vector != nil { steps.record(result.outcome.stepNorm) }
-        case .rolledBack: Counter(label: "uhan_rollbacks_total").increment()
-        case .forgotten: Counter(label: "uhan_users_forgotten_total").increment()
+        case .rolledBack: counter("uhan_rollbacks_total").increment()
+        case .forgotten: counter("uhan_users_forgotten_total").increment()
         case .versionUnknown: break
         }
     }
@@ -53,7 +58,11 @@ struct LearningMetrics: Sendable {
         }
     }
 
+    private func counter(_ label: String, _ dimensions: [(String, String)] = []) -> Counter {
+        Counter(label: label, dimensions: dimensions, factory: factory)
+    }
+
     private func gauge(_ label: String, _ value: Double, _ dimensions: [(String, String)]) {
-        Gauge(label: label, dimensions: dimensions).record(value)
+        Gauge(label: label, dimensions: dimensions, factory: factory).record(value)
     }
 }

@@ -49,15 +49,15 @@ final class ImagePreparer: Sendable {
         _ post: PostEvent, deadline: Milliseconds
     ) async -> Result<PreparedImage<PostImage>, PreparationFailure> {
         do {
-            let start = clock.now.uptime
+            let start = clock.uptimeNanoseconds
             let bytes = try await fetch(post, deadline: deadline)
-            let arrived = clock.now.uptime
+            let arrived = clock.uptimeNanoseconds
             let image = try await read(bytes, sha256: post.imageSHA256.map { hexadecimal($0) })
             return .success(
                 PreparedImage(
                     image: image, byteCount: image.byteCount,
-                    fetchMilliseconds: Float(arrived - start),
-                    decodeMilliseconds: Float(clock.now.uptime - arrived)))
+                    fetchMilliseconds: Float(arrived - start) / 1e6,
+                    decodeMilliseconds: Float(clock.uptimeNanoseconds - arrived) / 1e6))
         } catch {
             return .failure(error)
         }

@@ -12,7 +12,7 @@ struct ReportLog: Sendable {
 
     func record(_ report: ScoreLoop.Path.Report) {
         switch report {
-        case .scored(let partition, let offset, let flags):
+        case .scored(let partition, let offset, let flags, _):
             logger.debug(
                 "scored",
                 metadata: place(partition, offset).merging([
@@ -41,7 +41,7 @@ struct ReportLog: Sendable {
                     "attempt": .stringConvertible(attempt), "delay_ms": .stringConvertible(delay),
                     "error": "\(text)",
                 ]) { $1 })
-        case .batchPublished(let records, let milliseconds):
+        case .batchPublished(let records, let milliseconds, _):
             logger.debug(
                 "batch published",
                 metadata: [

@@ -79,11 +79,16 @@ final class ScoreLoop {
         while stopReason == nil {
             if !isServing, try topicCheck.passes(at: clock.now.uptime) {
                 isServing = true
+                status.readiness.topics(waiting: nil)
                 try consumer.subscribe(topics: topics)
                 handle(.start, consumer)
                 reports.serving(topics)
             }
+            if !isServing, let waiting = topicCheck.waiting {
+                status.readiness.topics(waiting: waiting)
+            }
             if let message = try consumer.poll(timeoutMilliseconds: Self.pollMilliseconds) {
+                status.read(message.topicPartition.topic)
                 handle(.record(Record(message)), consumer)
             }
             drainMailbox(consumer)
@@ -124,6 +129,7 @@ final class ScoreLoop {
         case .publish(let step):
             return .published(publisher.execute(step, consumer: consumer))
         case .restore(let task, let generation):
+            status.readiness.restoring(task, generation: generation)
             learning?.state.restore(task, generation: generation) { [mailbox] early in
                 mailbox.post(.restored(task, generation: generation, early))
             }
@@ -134,7 +140,9 @@ final class ScoreLoop {
         case .store(let task, let changes):
             learning?.state.store(changes, in: task, offsets: publisher.lastOffsets)
         case .catchUp(let task): learning?.state.catchUp(task)
-        case .release(let task): learning?.state.release(task)
+        case .release(let task):
+            status.readiness.released(task)
+            learning?.state.release(task)
         case .learn(let ticket, let task, let state):
             learning?.thread.learn(state, in: task) { [mailbox] result in
                 mailbox.post(.learned(ticket, result))
@@ -164,6 +172,7 @@ final class ScoreLoop {
         switch change {
         case .assigned(let partitions):
             handle(.assigned(partitions.map(Partition.init)), consumer)
+            status.readiness.assigned()
         case .revoked(let partitions), .lost(let partitions):
             let partitions = partitions.map(Partition.init)
             unconfirmed = Set(partitions)
@@ -185,6 +194,9 @@ final class ScoreLoop {
         for event in mailbox.take() {
             if case .freeze(let isFrozen) = event { reports.frozen(isFrozen) }
             handle(event, consumer)
+            if case .restored(let task, let generation, _) = event {
+                status.readiness.restored(task, generation: generation)
+            }
         }
     }
 
@@ -192,7 +204,8 @@ final class ScoreLoop {
         let now = clock.now.uptime
         guard now - lastStatus >= Self.statusIntervalMilliseconds else { return }
         lastStatus = now
-        status.show(load: path.load, lag: consumer.lag().values.reduce(0, +))
+        let lag = consumer.lag().map { (Partition($0.key), $0.value) }
+        status.show(load: path.load, lag: Dictionary(uniqueKeysWithValues: lag))
         status.show(scoring.cacheCounts)
         if let learning {
             status.show(

@@ -63,6 +63,8 @@ package struct ScoreService: Service, CustomStringConvertible {
         let learning = try startLearning(clock, reports)
         let scoring = ScoringThreads(scorer: scorer, learning: learning?.state)
         await scoring.warmUp()
+        status.serving(model: bundle.version, delivery: configuration.delivery)
+        status.readiness.modelIsWarm()
 
         let ending = Ending()
         let freezing = learning.map { _ in freezeOnSignals(mailbox) }
@@ -71,6 +73,7 @@ package struct ScoreService: Service, CustomStringConvertible {
                 try serve(clock, reports, mailbox, scoring, learning, preparer)
             }
         } onCancelOrGracefulShutdown: {
+            status.readiness.stopping()
             logger.info("stopping")
             mailbox.post(.stop)
             ending.limit(

@@ -1,3 +1,4 @@
+import Metrics
 import Pipeline
 import Synchronization
 
@@ -19,17 +20,31 @@ package final class StatusBoard: Sendable {
     private let state = Mutex(Status())
     private let validation = Mutex(ProgressiveValidation())
     private let errors = Mutex(PageHinkley())
-    private let metrics = LearningMetrics()
+    private let learningMetrics: LearningMetrics
+    private let scoringMetrics: ScoringMetrics
+    package let readiness: Readiness
 
-    package init() {}
+    /// - Parameter metrics: Where all of it goes as metrics, too.
+    package init(metrics: any MetricsFactory = MetricsSystem.factory) {
+        learningMetrics = LearningMetrics(metrics)
+        scoringMetrics = ScoringMetrics(metrics)
+        readiness = Readiness(metrics)
+    }
 
     package var status: Status { state.withLock { $0 } }
     /// How the published scores fare beside others, since the start.
     package var learning: ProgressiveValidation.Snapshot { validation.withLock { $0.snapshot } }
     package var drift: PageHinkley { errors.withLock { $0 } }
 
+    func serving(model: String, delivery: Delivery) {
+        scoringMetrics.serving(model: model, delivery: delivery)
+    }
+
+    func read(_ topic: String) { scoringMetrics.read(topic) }
+
     /// - Returns: whether the error of the published scores has just been found to rise.
     func record(_ report: ScoreLoop.Path.Report) -> Bool {
+        scoringMetrics.count(report)
         if case .learning(let report) = report { return record(report) }
         state.withLock { status in
             switch report {
@@ -45,12 +60,12 @@ package final class StatusBoard: Sendable {
 
     private func record(_ report: LearningReport) -> Bool {
         state.withLock { $0.learning.count(report) }
-        metrics.count(report)
+        learningMetrics.count(report)
         guard case .judged(let label) = report else { return false }
         guard let judgement = validation.withLock({ $0.judge(label) }), label.teaches else {
             return false
         }
-        metrics.show(learning)
+        learningMetrics.show(learning)
         let error = Double(abs(judgement.published - judgement.label))
         return errors.withLock { $0.observe(error) }
     }
@@ -64,15 +79,19 @@ package final class StatusBoard: Sendable {
             status.learning.lostEncodings = lostEncodings
             status.learning.updateMilliseconds = Double(updateMilliseconds)
         }
+        scoringMetrics.show(
+            users, lostEncodings: lostEncodings, updateMilliseconds: updateMilliseconds)
     }
 
     func show(_ images: FeatureCache.Counts) {
         state.withLock { $0.images = images }
+        scoringMetrics.count(images)
     }
 
-    func show(load: ScoreLoop.Path.Load, lag: Int64) {
+    func show(load: ScoreLoop.Path.Load, lag: [Partition: Int64]) {
+        scoringMetrics.show(load, lag)
         state.withLock { status in
-            status.lag = lag
+            status.lag = lag.values.reduce(0, +)
             status.inFlight = load.records
             status.isPaused = load.isPaused
         }

@@ -26,6 +26,8 @@ final class TopicCheck {
     private let reports: ReportLog
     private var nextAt: Milliseconds = 0
     private var nextReportAt: Milliseconds = 0
+    /// What the last call found to be in the way, in words.
+    private(set) var waiting: String?
 
     init(
         _ topics: Topics, configuration: ClientConfiguration, reports: ReportLog
@@ -47,6 +49,7 @@ final class TopicCheck {
             counts = try admin.partitionCounts(
                 ofTopics: all, timeoutMilliseconds: Self.requestTimeoutMilliseconds)
         } catch  where error.action == .retry {
+            waiting = "the brokers: they do not answer"
             report(at: uptime) { reports.brokersAway(error) }
             return false
         } catch {
@@ -57,6 +60,7 @@ final class TopicCheck {
         try CoPartitioning(topics.coPartitioned).check(partitionCounts: counts)
         let missing = all.filter { counts[$0] == nil }
         guard missing.isEmpty else {
+            waiting = "topics that are missing: \(missing.joined(separator: ", "))"
             report(at: uptime) { reports.topicsMissing(missing) }
             return false
         }

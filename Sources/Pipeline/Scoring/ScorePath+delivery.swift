@@ -70,11 +70,15 @@ extension ScorePath {
         switch outcome {
         case nil: break
         case .published(let batch, let milliseconds):
+            let latencies = held.timestampsOfScores(below: batch.offsets)
+                .map { $0.map { now.epoch - $0 } }
             store(below: batch.offsets)
             forget(below: batch.offsets)
             effects.append(
                 .report(
-                    .batchPublished(records: batch.recordCount, milliseconds: milliseconds)))
+                    .batchPublished(
+                        records: batch.recordCount, milliseconds: milliseconds,
+                        latencies: latencies)))
         case .committed(let offsets):
             catchUp(below: offsets)
             forget(below: offsets)

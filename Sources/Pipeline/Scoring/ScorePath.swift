@@ -370,10 +370,12 @@ package struct ScorePath<Image: Sendable>: Sendable {
                     ticket, entry, post, .scored(scored), remembered: remembered,
                     encoding: encodingToPublish(scoring))
             else { return }
+            held.update(ticket) { $0.isScored = true }
             effects.append(
                 .report(
                     .scored(
-                        entry.record.partition, offset: entry.record.offset, flags: scored.flags)))
+                        entry.record.partition, offset: entry.record.offset, flags: scored.flags,
+                        scored.timings)))
         }
     }
 

@@ -63,6 +63,8 @@ struct HeldRecords<Image: Sendable>: Sendable {
             if case .post(let post, _) = content { post } else { nil }
         }
 
+        /// What it comes to is a score: neither a dead letter nor an expired answer.
+        var isScored = false
         /// It came from the views or the lessons topic.
         var isOfLearning = false
 
@@ -199,6 +201,16 @@ struct HeldRecords<Image: Sendable>: Sendable {
                 let offset = offsets[entry.record.partition], entry.record.offset < offset
             else { return nil }
             return (entry.record.partition, conclusion)
+        }
+    }
+
+    /// Of the finished records below the offsets that came to a score, in the order of publishing.
+    func timestampsOfScores(below offsets: [Partition: Int64]) -> [Milliseconds?] {
+        publishable.compactMap { ticket in
+            guard let entry = entries[ticket], entry.isScored,
+                let offset = offsets[entry.record.partition], entry.record.offset < offset
+            else { return nil }
+            return .some(entry.record.timestamp)
         }
     }
 

@@ -290,14 +290,17 @@ extension ScorePath {
     }
 
     package enum Report: Equatable, Sendable {
-        case scored(Partition, offset: Int64, flags: [ScoreFlag])
+        case scored(Partition, offset: Int64, flags: [ScoreFlag], ScoreEvent.Timings)
         case expired(Partition, offset: Int64)
         case deadLettered(Partition, offset: Int64, DeadLetterReason, String)
         /// The image cannot be used, and `UnusableImage.scoreWithout` is the policy.
         case imageUnusable(Partition, offset: Int64, DeadLetterReason, String)
         /// A preparation failed and is tried again after `delay`.
         case retryingImage(Partition, offset: Int64, attempt: Int, delay: Milliseconds, String)
-        case batchPublished(records: Int, milliseconds: Milliseconds)
+        /// `latencies` has, for each score of the batch, the time from the timestamp of the post's
+        /// record to now; nil where it has none.
+        case batchPublished(
+            records: Int, milliseconds: Milliseconds, latencies: [Milliseconds?])
         /// The same step is asked for again.
         case stepRetried(String)
         case batchAborted(String)

@@ -57,6 +57,7 @@ struct ServeConfigurationTests {
         case "images.allow_private": "10.0.0.0/8,fd00::/8"
         case "images.file_roots": "/photos"
         case "images.ports": "443,8443"
+        case "http.host": "::1"
         case "learning.enabled", "learning.frozen": "true"
         case "labels.tracked_horizons_days": "1,2.5"
         case "threads", "images.maximum_redirects", "in_flight.low_posts",
@@ -241,6 +242,14 @@ struct ServeConfigurationTests {
             (["--images-file-roots=p"], "images.file_roots", "absolute folders"),
             (["--shutdown-budget-milliseconds=8001"], "shutdown.budget_milliseconds", "to 8000"),
             (["--threads=1", "--threads=2"], "--threads", "given twice"),
+            (["--http-port=0", "--http-host=0.0.0.0"], "http.host", "set http.token_file"),
+            (["--http-port=0", "--http-host=photos.example"], "http.host", "photos.example"),
+            (["--http-port=65536"], "http.port", "from 0 to 65535, or empty"),
+            (
+                ["--http-port=0", "--http-token=a", "--http-token-file=b"], "http.token_file",
+                "give one"
+            ),
+            (["--http-port=0", "--http-tls-key=k"], "http.tls_certificate", "both or none"),
             (["--kafka-group-id="], "kafka.group_id", "must be a text"),
         ])
     func contradictions(_ arguments: [String], _ subject: String, _ message: String) throws {
@@ -335,6 +344,19 @@ struct ServeConfigurationTests {
         }
     }
 
+    @Test("HTTP is off until it has a port; only loopback needs no token")
+    func http() throws {
+        #expect(try load(arguments: minimal).http.port == nil)
+        #expect(try load(arguments: minimal + ["--http-port="]).http.port == nil)
+        for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost"] {
+            let http = try load(arguments: minimal + ["--http-port=80", "--http-host=\(host)"]).http
+            #expect(http.port == 80 && http.host == host)
+        }
+        let file = try load(
+            file: "http: {port: 80, host: 0.0.0.0, token_file: /t}", arguments: minimal)
+        #expect(file.http.tokenFile == "/t")
+    }
+
     @Test("A longer budget is fine where Kafka's times leave room for it")
     func longerBudget() throws {
         let arguments = [
@@ -368,7 +390,10 @@ struct ServeConfigurationTests {
         let given =
             "sasl.password=s3cret,ssl.key.password=s3cret,sasl.oauthbearer.client.secret=s3cret,ssl.key.pem=s3cret"
         let configuration = try load(
-            arguments: minimal + ["--kafka-properties", given + ",client.id=shown"])
+            arguments: minimal + [
+                "--kafka-properties", given + ",client.id=shown", "--http-token=s3cret",
+            ])
+        #expect(configuration.http.token.text == "s3cret")
         #expect(configuration.kafka.properties.values["sasl.password"] == "s3cret")
         var dumped = ""
         dump(configuration, to: &dumped)
@@ -383,6 +408,7 @@ struct ServeConfigurationTests {
             problems(file: "kafka:\n  properties:\n    sasl.password: \"s3cret\n"),
             problems(file: "kafka: {properties: {sasl.password: [[s3cret]]}}"),
             problems(file: "kafka: {properties: s3cret}"),
+            problems(file: "http: {token: [s3cret, other]}"),
             problems(environment: ["UHAN_KAFKA_PROPERTIES": "s3cret"]),
             problems(arguments: ["--kafka-properties", "sasl.username=x", "sasl.password=s3cret"]),
             problems(arguments: ["--kafka-propertees=sasl.password=s3cret"]),

@@ -17,12 +17,14 @@ struct Stage: Sendable {
     let broker: EmbeddedBroker
     let bundle: ModelBundle
     let folder: Folder
-    let status = StatusBoard()
+    let metrics = MetricsRegistry()
+    let status: StatusBoard
     /// What the daemon says.
     let log = LogLines()
     var configuration: ServeConfiguration
 
     init(partitions: Int = 2) throws {
+        status = StatusBoard(metrics: metrics)
         broker = try EmbeddedBroker()
         for topic in [Self.topics.posts, Self.topics.scores] {
             try broker.createTopic(topic, partitions: partitions)
